@@ -1,0 +1,3 @@
+//! The eclip command: info, demo, sim.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Queue manager for AMD GPUs below HIP: CU-masked AQL queues, packets, signals, on the HSA runtime.

@@ -1,0 +1,1 @@
+//! Numbered examples of `eclip-hsa`: see the `examples` folder of this package.

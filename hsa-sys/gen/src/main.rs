@@ -1,0 +1,3 @@
+//! Regenerates hsa-sys's bindings from the HSA headers.
+
+fn main() {}

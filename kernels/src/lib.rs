@@ -1,0 +1,1 @@
+//! GPU kernels as source, with the code objects built from them.

@@ -1,0 +1,1 @@
+//! A simulated AMD GPU behind the kernel interface, for unmodified ROCr.

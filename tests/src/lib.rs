@@ -1,0 +1,1 @@
+//! Tests across crates, on the simulated GPU or on hardware.

@@ -1,0 +1,3 @@
+//! Developer commands: demo, test, bindgen, kernels.
+
+fn main() {}
