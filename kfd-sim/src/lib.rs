@@ -1,1 +1,5 @@
 //! A simulated AMD GPU behind the kernel interface, for unmodified ROCr.
+
+pub mod device;
+pub mod memory;
+pub mod ports;
