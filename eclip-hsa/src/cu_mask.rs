@@ -40,7 +40,9 @@ impl MaskRules {
 #[non_exhaustive]
 pub enum MaskError {
     /// No CU is enabled.
-    #[error("the CU mask enables no CU: KFD accepts it and the queue then hangs for ever; enable at least one")]
+    #[error(
+        "the CU mask enables no CU: KFD accepts it and the queue then hangs for ever; enable at least one"
+    )]
     Empty,
     /// Bits beyond the GPU's active CUs.
     #[error(
@@ -163,7 +165,11 @@ impl CuMask {
     }
 
     /// The mask that `words` spell, bit 0 first, in KFD's bit order. Missing words count as zero.
-    pub fn from_words(topology: &Arc<CuTopology>, words: &[u32], rules: MaskRules) -> Result<Self, MaskError> {
+    pub fn from_words(
+        topology: &Arc<CuTopology>,
+        words: &[u32],
+        rules: MaskRules,
+    ) -> Result<Self, MaskError> {
         let cus = topology.cu_count();
         for (index, word) in words.iter().enumerate() {
             let valid = (cus as usize).saturating_sub(index * 32).min(32);
@@ -270,7 +276,8 @@ impl CuMask {
 
     /// Enabled CUs of each shader engine, by `[xcc][se]`.
     pub fn cus_by_engine(&self) -> Vec<Vec<u32>> {
-        let mut counts = vec![vec![0; self.topology.shader_engines() as usize]; self.topology.xccs() as usize];
+        let mut counts =
+            vec![vec![0; self.topology.shader_engines() as usize]; self.topology.xccs() as usize];
         for id in self.cus() {
             counts[id.xcc as usize][id.se as usize] += 1;
         }
@@ -364,9 +371,13 @@ mod tests {
         // 15 CUs of SE0 and one of SE1: measured 7.75 times slower than 4+4+4+4 on a Vega 20 (RTNS 2021).
         let rules = MaskRules::STRICT.allow_empty_engines();
         let error = CuMask::per_shader_engine(&mi50(), &[15, 1, 0, 0]).unwrap_err();
-        assert_eq!(error, MaskError::Unbalanced { per_se: "15+1+0+0".into(), cus: 16, slowdown_percent: 800 });
+        assert_eq!(
+            error,
+            MaskError::Unbalanced { per_se: "15+1+0+0".into(), cus: 16, slowdown_percent: 800 }
+        );
         assert!(error.to_string().contains("8.0 times"), "{error}");
-        let allowed = CuMask::per_shader_engine_with(&mi50(), &[15, 1, 0, 0], rules.allow_unbalanced()).unwrap();
+        let allowed =
+            CuMask::per_shader_engine_with(&mi50(), &[15, 1, 0, 0], rules.allow_unbalanced()).unwrap();
         assert_eq!(allowed.imbalance(), 8.0);
     }
 
@@ -406,15 +417,17 @@ mod tests {
         assert!(matches!(CuMask::per_shader_engine(&mi50(), &[16, 0, 0, 0]), Err(MaskError::NoSuch { .. })));
         assert!(matches!(CuMask::per_shader_engine(&mi50(), &[1]), Err(MaskError::NoSuch { .. })));
         let ghost = CuId { xcc: 0, se: 0, sh: 0, cu: 15 };
-        assert!(matches!(CuMask::from_cus(&mi50(), &[ghost], MaskRules::STRICT), Err(MaskError::NoSuch { .. })));
+        assert!(matches!(
+            CuMask::from_cus(&mi50(), &[ghost], MaskRules::STRICT),
+            Err(MaskError::NoSuch { .. })
+        ));
     }
 
     fn any_topology() -> impl Strategy<Value = Arc<CuTopology>> {
-        (1u32..=4, 1u32..=8, 1u32..=2)
-            .prop_flat_map(|(xccs, se, sh)| {
-                let counts = proptest::collection::vec(1u32..=16, (se * sh) as usize);
-                counts.prop_map(move |active| Arc::new(CuTopology::new(xccs, se, sh, active, false).unwrap()))
-            })
+        (1u32..=4, 1u32..=8, 1u32..=2).prop_flat_map(|(xccs, se, sh)| {
+            let counts = proptest::collection::vec(1u32..=16, (se * sh) as usize);
+            counts.prop_map(move |active| Arc::new(CuTopology::new(xccs, se, sh, active, false).unwrap()))
+        })
     }
 
     proptest! {

@@ -65,7 +65,10 @@ impl Header {
 
     /// The header's bits: type 0-7, barrier 8, acquire 9-10, release 11-12.
     pub const fn bits(self) -> u16 {
-        self.kind as u16 | (self.barrier as u16) << 8 | (self.acquire as u16) << 9 | (self.release as u16) << 11
+        self.kind as u16
+            | (self.barrier as u16) << 8
+            | (self.acquire as u16) << 9
+            | (self.release as u16) << 11
     }
 
     /// Reads a header; `None` for a type or scope that HSA does not define.
@@ -132,7 +135,13 @@ impl Packet {
         debug_assert_eq!(header.kind, PacketKind::KernelDispatch);
         let [wx, wy, wz] = fields.workgroup_size.map(u32::from);
         let grid = fields.grid_size;
-        let dimensions = if grid[2] > 1 { 3 } else if grid[1] > 1 { 2 } else { 1 };
+        let dimensions = if grid[2] > 1 {
+            3
+        } else if grid[1] > 1 {
+            2
+        } else {
+            1
+        };
         let mut packet = Self { dwords: [0; PACKET_DWORDS] };
         packet.dwords[0] = u32::from(header.bits()) | dimensions << 16;
         packet.dwords[1] = wx | wy << 16;
@@ -259,8 +268,12 @@ mod tests {
     }
 
     fn any_header(kind: PacketKind) -> impl Strategy<Value = Header> {
-        (any::<bool>(), any_scope(), any_scope())
-            .prop_map(move |(barrier, acquire, release)| Header { kind, barrier, acquire, release })
+        (any::<bool>(), any_scope(), any_scope()).prop_map(move |(barrier, acquire, release)| Header {
+            kind,
+            barrier,
+            acquire,
+            release,
+        })
     }
 
     proptest! {

@@ -104,16 +104,22 @@ impl<P: Port> Ring<P> {
         let mut start = self.reserved.load(Ordering::Relaxed);
         loop {
             // Acquire: pairs with the release store below, so the slots below this index are as the device left them.
-            if start + count - self.known_read.load(Ordering::Acquire) > size {
+            // Saturating: by the time it is read, the device may be past a `start` that other producers have moved on from.
+            if (start + count).saturating_sub(self.known_read.load(Ordering::Acquire)) > size {
                 let read = self.port.read_index();
                 // Release: pairs with the acquire load above, in a thread that relies on our reading of the read index.
                 self.known_read.fetch_max(read, Ordering::AcqRel);
-                if start + count - read.min(start) > size {
+                if (start + count).saturating_sub(read) > size {
                     return Err(Refused::Full);
                 }
             }
             // Relaxed: the counter only hands out ranges; what is written to them is ordered by `Prefix`.
-            match self.reserved.compare_exchange_weak(start, start + count, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.reserved.compare_exchange_weak(
+                start,
+                start + count,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Ok(start),
                 Err(current) => start = current,
             }
@@ -150,7 +156,8 @@ mod tests {
             let slot = &self.slots[read as usize % self.slots.len()];
             let first = slot[0].load(Ordering::Acquire);
             assert_eq!(first & 0xff, PacketKind::BarrierAnd as u32, "published slot {read} is not valid");
-            let value = u64::from(slot[14].load(Ordering::Relaxed)) | u64::from(slot[15].load(Ordering::Relaxed)) << 32;
+            let value = u64::from(slot[14].load(Ordering::Relaxed))
+                | u64::from(slot[15].load(Ordering::Relaxed)) << 32;
             slot[0].store(PacketKind::Invalid as u32, Ordering::Relaxed);
             self.read.store(read + 1, Ordering::Release);
             Some(value)

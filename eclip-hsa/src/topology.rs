@@ -77,7 +77,11 @@ impl CuTopology {
         wgp_pairs: bool,
     ) -> Result<Self, TopologyError> {
         let check = |what, value, max| {
-            if (1..=max).contains(&value) { Ok(()) } else { Err(TopologyError::OutOfRange { what, value, max }) }
+            if (1..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(TopologyError::OutOfRange { what, value, max })
+            }
         };
         check("number of XCCs", xccs, 32)?;
         check("number of shader engines", shader_engines, MAX_SHADER_ENGINES)?;
@@ -92,7 +96,11 @@ impl CuTopology {
                 return Err(TopologyError::OutOfRange { what, value: count, max: MAX_CUS_PER_SH });
             }
         }
-        check("number of active CUs", active.iter().sum(), MAX_SHADER_ENGINES * MAX_SH_PER_SE * MAX_CUS_PER_SH)?;
+        check(
+            "number of active CUs",
+            active.iter().sum(),
+            MAX_SHADER_ENGINES * MAX_SH_PER_SE * MAX_CUS_PER_SH,
+        )?;
         Ok(Self { xccs, shader_engines, sh_per_se, active, wgp_pairs })
     }
 
@@ -170,7 +178,8 @@ impl fmt::Display for CuTopology {
         if uniform {
             write!(f, " {} SE x {} SH x {} CU", self.shader_engines, self.sh_per_se, self.active[0])
         } else {
-            let per_se: Vec<String> = (0..self.shader_engines).map(|se| self.cus_in_se(se).to_string()).collect();
+            let per_se: Vec<String> =
+                (0..self.shader_engines).map(|se| self.cus_in_se(se).to_string()).collect();
             write!(f, " {} SE of {} CU", self.shader_engines, per_se.join("+"))
         }
     }
