@@ -91,7 +91,9 @@ mod tests {
         for isa in ["gfx90a:sramecc+", "gfx90a:sramecc+:xnack-", "amdgcn-amd-amdhsa--gfx90a:xnack+"] {
             assert!(std::ptr::eq(code_object(isa, "mlp").unwrap(), plain), "{isa}");
         }
-        for (isa, name) in [("gfx803", "mlp"), ("gfx90", "mlp"), ("", "mlp"), ("gfx90a", "MLP"), ("gfx90a", "")] {
+        for (isa, name) in
+            [("gfx803", "mlp"), ("gfx90", "mlp"), ("", "mlp"), ("gfx90a", "MLP"), ("gfx90a", "")]
+        {
             assert!(code_object(isa, name).is_none(), "{isa} {name}");
         }
     }
