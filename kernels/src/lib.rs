@@ -4,6 +4,8 @@
 //! The code objects are of version 4, for any setting of XNACK and SRAMECC.
 #![forbid(unsafe_code)]
 
+pub mod digits;
+
 /// Gives the bytes an alignment that lets ELF structures be read in place.
 #[repr(C, align(16))]
 struct Aligned<T: ?Sized>(T);
