@@ -270,8 +270,7 @@ mod tests {
             x = y;
         }
         let reference = logits(&inputs());
-        let worst =
-            reference.as_flattened().iter().zip(&x).map(|(r, v)| relative(*r, *v)).fold(0.0, f32::max);
+        let worst = worst_relative_difference(&reference, x.as_chunks().0);
         let mut close = f32::MAX;
         for row in &reference {
             let mut sorted = *row;
