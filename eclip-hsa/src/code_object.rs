@@ -16,6 +16,7 @@ mod msgpack;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use error::Short;
 pub use error::{CodeObjectError, Place};
 pub use isa::{Feature, IsaName, Mismatch, ParseIsaNameError};
 pub use kernel::{Access, AddressSpace, ArgKind, ArgMeta, Axis, Hidden, KernelMeta};

@@ -76,22 +76,22 @@ impl<'a> Reader<'a> {
 
     /// Number of pairs of a map.
     pub fn map(&mut self) -> Result<u32, Malformed> {
-        self.read("a map", |r| read_map_len(r))
+        self.read("a map", read_map_len)
     }
 
     /// Number of values of an array.
     pub fn array(&mut self) -> Result<u32, Malformed> {
-        self.read("an array", |r| read_array_len(r))
+        self.read("an array", read_array_len)
     }
 
     pub fn u32(&mut self) -> Result<u32, Malformed> {
-        self.read("a number of at most 32 bits", |r| read_int(r))
+        self.read("a number of at most 32 bits", read_int)
     }
 
     /// LLVM writes flags as booleans; some producers write 0 and 1.
     pub fn bool(&mut self) -> Result<bool, Malformed> {
         match self.rest().first().map(|b| Marker::from_u8(*b)) {
-            Some(Marker::True | Marker::False) => self.read("true or false", |r| read_bool(r)),
+            Some(Marker::True | Marker::False) => self.read("true or false", read_bool),
             _ => match self.u32() {
                 Ok(0) => Ok(false),
                 Ok(1) => Ok(true),
