@@ -215,3 +215,36 @@ fn compare(built: &[PathBuf], out: &Path, checked_in: &Path) -> Result<Check, St
     }
     Err(format!("{}\nrebuild with `cargo xtask kernels`", wrong.join("\n")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_found() {
+        let root = std::env::temp_dir().join(format!("eclip-kernels-test-{}", std::process::id()));
+        let (fresh, old) = (root.join("fresh"), root.join("old"));
+        let built: Vec<PathBuf> = ["a.co", "b.co"].iter().map(|f| Path::new("gfx906").join(f)).collect();
+        for folder in [&fresh, &old] {
+            fs::create_dir_all(folder.join("gfx906")).unwrap();
+            for file in &built {
+                fs::write(folder.join(file), b"code").unwrap();
+            }
+        }
+        assert_eq!(compare(&built, &fresh, &old), Ok(Check::Same(2)));
+        fs::write(old.join("gfx906/a.co"), b"Code").unwrap();
+        fs::remove_file(old.join("gfx906/b.co")).unwrap();
+        fs::write(old.join("gfx906/c.co"), b"code").unwrap();
+        let wrong = compare(&built, &fresh, &old).unwrap_err();
+        fs::remove_dir_all(&root).unwrap();
+        for expected in ["a.co: differs from its source", "b.co: ", "c.co: has no source"] {
+            assert!(wrong.contains(expected), "{expected:?} in {wrong}");
+        }
+    }
+
+    #[test]
+    fn every_source_is_found() {
+        let names = sources(&kernels_folder().join("cl")).unwrap();
+        assert_eq!(names, ["fault", "misc", "mlp", "probe", "scratch", "vector"]);
+    }
+}
