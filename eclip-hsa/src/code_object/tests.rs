@@ -300,7 +300,7 @@ fn overlaps_do_not_multiply_time() {
     (symbol[4], symbol[16]) = (1, 64);
     data.extend(symbol.repeat(SYMBOLS));
     let strings = data.len() as u64;
-    data.extend([b'a'; 1 << 20]);
+    data.extend(b"a".repeat(1 << 20));
     for section in 0..10 {
         let at = shoff + section * 64;
         match data[at + 4] {
