@@ -182,6 +182,8 @@ fn descriptors<'a>(data: &'a [u8], header: &Header) -> Result<HashMap<&'a [u8], 
         .section(symbols.string_section())
         .and_then(|section| section.data(LE, data))
         .map_err(|e| damaged("symbol names", at, e))?;
+    // Names may overlap: without a limit, the same long text could be read for every symbol.
+    let mut budget = 8 * data.len();
     let mut found = HashMap::new();
     for symbol in symbols.iter() {
         if symbol.st_type() != elf::STT_OBJECT || symbol.st_size(LE) != DESCRIPTOR as u64 {
@@ -189,7 +191,11 @@ fn descriptors<'a>(data: &'a [u8], header: &Header) -> Result<HashMap<&'a [u8], 
         }
         let name = strings.get(symbol.st_name(LE) as usize..).unwrap_or_default();
         let name = &name[..name.len().min(MAX_NAME)];
-        if let Some(end) = name.iter().position(|b| *b == 0) {
+        let end = name.iter().position(|b| *b == 0);
+        budget = budget
+            .checked_sub(end.unwrap_or(name.len()))
+            .ok_or_else(|| damaged("symbol names", at, "they overlap too much"))?;
+        if let Some(end) = end {
             found.insert(&name[..end], symbol.st_value(LE));
         }
     }

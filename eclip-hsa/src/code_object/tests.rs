@@ -287,6 +287,50 @@ fn errors_shorten_and_escape_names() {
     assert!(text.len() < 2000 && !text.contains('\u{1b}') && text.contains("and 87 more"), "{text}");
 }
 
+/// Hundreds of thousands of symbols whose names are one endless text, and as many note segments over the same bytes.
+#[test]
+fn overlaps_do_not_multiply_time() {
+    let put = |data: &mut [u8], at: usize, value: u64| data[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    let mut data = gfx906("misc").to_vec();
+    let shoff = u64::from_le_bytes(data[40..48].try_into().unwrap()) as usize;
+    const SYMBOLS: usize = 400_000;
+    let symbols = data.len() as u64;
+    // Name 0, type OBJECT, 64 bytes.
+    let mut symbol = [0u8; 24];
+    (symbol[4], symbol[16]) = (1, 64);
+    data.extend(symbol.repeat(SYMBOLS));
+    let strings = data.len() as u64;
+    data.extend(b"a".repeat(1 << 20));
+    for section in 0..10 {
+        let at = shoff + section * 64;
+        match data[at + 4] {
+            11 => (put(&mut data, at + 24, symbols), put(&mut data, at + 32, 24 * SYMBOLS as u64)),
+            // The dynamic one is loaded.
+            3 if data[at + 8] & 2 != 0 => {
+                (put(&mut data, at + 24, strings), put(&mut data, at + 32, 1 << 20))
+            }
+            _ => continue,
+        };
+    }
+    let error = CodeObject::parse(&data).unwrap_err().to_string();
+    assert!(error.contains("overlap too much"), "{error}");
+
+    let mut data = gfx906("misc").to_vec();
+    let headers = data.len() as u64;
+    let notes = [0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0].repeat(100_000);
+    let size = notes.len() as u64;
+    let mut segment = [0u8; 56];
+    (segment[0], segment[48]) = (4, 4);
+    put(&mut segment, 8, headers + 56 * 1000);
+    put(&mut segment, 32, size);
+    data.extend(segment.repeat(1000));
+    data.extend(notes);
+    put(&mut data, 32, headers);
+    data[56..58].copy_from_slice(&1000u16.to_le_bytes());
+    let error = CodeObject::parse(&data).unwrap_err().to_string();
+    assert!(error.contains("overlaps others"), "{error}");
+}
+
 /// Whatever was accepted is consistent.
 fn consistent(object: &CodeObject) {
     for kernel in object.kernels() {
