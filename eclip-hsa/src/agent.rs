@@ -42,6 +42,7 @@ pub(crate) struct AgentInfo {
     topology: std::result::Result<Arc<CuTopology>, String>,
     topology_is_exact: bool,
     lds_bytes: u32,
+    scratch_slots_per_cu: Option<u32>,
     pub(crate) pools: Vec<MemoryPool>,
 }
 
@@ -151,6 +152,13 @@ impl Agent {
         self.info.topology_is_exact
     }
 
+    /// Bytes of scratch memory that ROCr allocates for a queue for each byte of a kernel's private segment: lanes of a
+    /// wavefront x scratch slots of a CU x CUs of the GPU, if the driver says how many slots there are.
+    pub fn scratch_bytes_per_lane_byte(&self) -> Option<u64> {
+        let cus = self.topology().ok()?.cu_count();
+        Some(u64::from(self.info.scratch_slots_per_cu?) * u64::from(self.wave_size()) * u64::from(cus))
+    }
+
     /// Bytes of the agent's own memory.
     pub fn memory_bytes(&self) -> u64 {
         let own = self.info.pools.iter().filter(|pool| pool.kind == PoolKind::CoarseGrained);
@@ -215,7 +223,7 @@ impl AgentInfo {
         check_with(hsa, "hsa_iterate_agents", status)?;
         let (mut gpus, mut cpus) = (Vec::new(), Vec::new());
         for handle in handles {
-            match Reader { hsa, handle }.get::<hsa_device_type_t>(HSA_AGENT_INFO_DEVICE)? {
+            match (Reader { hsa, handle }).get::<hsa_device_type_t>(HSA_AGENT_INFO_DEVICE)? {
                 HSA_DEVICE_TYPE_GPU => gpus.push(Arc::new(Self::read(hsa, handle, true)?)),
                 HSA_DEVICE_TYPE_CPU => cpus.push(Arc::new(Self::read(hsa, handle, false)?)),
                 _ => {}
@@ -255,6 +263,7 @@ impl AgentInfo {
             hardware_queues: properties.num_cp_queues,
             topology,
             topology_is_exact,
+            scratch_slots_per_cu: properties.max_slots_scratch_cu,
             lds_bytes: group.map_or(0, |pool| pool.bytes as u32),
             pools,
         })
@@ -277,7 +286,8 @@ impl Reader<'_> {
     fn get<T: Attribute>(&self, attribute: hsa_agent_info_t) -> Result<T> {
         let mut value = T::default();
         // SAFETY: every attribute asked for in this file has the type that HSA documents for it, which is T.
-        let status = unsafe { (self.hsa.hsa_agent_get_info)(self.handle, attribute, (&raw mut value).cast()) };
+        let status =
+            unsafe { (self.hsa.hsa_agent_get_info)(self.handle, attribute, (&raw mut value).cast()) };
         check_with(self.hsa, "hsa_agent_get_info", status)?;
         Ok(value)
     }
@@ -285,7 +295,8 @@ impl Reader<'_> {
     fn text<const N: usize>(&self, attribute: hsa_agent_info_t) -> Result<String> {
         let mut bytes = [0u8; N];
         // SAFETY: HSA documents the text attributes asked for here as char[64], which is N.
-        let status = unsafe { (self.hsa.hsa_agent_get_info)(self.handle, attribute, bytes.as_mut_ptr().cast()) };
+        let status =
+            unsafe { (self.hsa.hsa_agent_get_info)(self.handle, attribute, bytes.as_mut_ptr().cast()) };
         check_with(self.hsa, "hsa_agent_get_info", status)?;
         let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(N);
         Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
@@ -299,22 +310,28 @@ impl Reader<'_> {
             HSA_STATUS_INFO_BREAK
         }
         // SAFETY: the callback matches its data, and both outlive the call.
-        let status = unsafe { (self.hsa.hsa_agent_iterate_isas)(self.handle, Some(take_first), (&raw mut first).cast()) };
+        let status = unsafe {
+            (self.hsa.hsa_agent_iterate_isas)(self.handle, Some(take_first), (&raw mut first).cast())
+        };
         if status != HSA_STATUS_INFO_BREAK {
             check_with(self.hsa, "hsa_agent_iterate_isas", status)?;
             return Ok(None);
         }
         let mut length = 0u32;
         // SAFETY: this attribute is a uint32_t.
-        let status = unsafe { (self.hsa.hsa_isa_get_info_alt)(first, HSA_ISA_INFO_NAME_LENGTH, (&raw mut length).cast()) };
+        let status = unsafe {
+            (self.hsa.hsa_isa_get_info_alt)(first, HSA_ISA_INFO_NAME_LENGTH, (&raw mut length).cast())
+        };
         check_with(self.hsa, "hsa_isa_get_info_alt", status)?;
         let mut name = vec![0 as c_char; length as usize + 1];
         // SAFETY: this attribute is as many characters as the length above says; there is room for one more.
-        let status = unsafe { (self.hsa.hsa_isa_get_info_alt)(first, HSA_ISA_INFO_NAME, name.as_mut_ptr().cast()) };
+        let status =
+            unsafe { (self.hsa.hsa_isa_get_info_alt)(first, HSA_ISA_INFO_NAME, name.as_mut_ptr().cast()) };
         check_with(self.hsa, "hsa_isa_get_info_alt", status)?;
         let bytes: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&byte| byte != 0).collect();
         let name = String::from_utf8_lossy(&bytes).into_owned();
-        let parsed = name.parse().map_err(|error| Error::Invalid(format!("ROCr names an ISA {name:?}: {error}")))?;
+        let parsed =
+            name.parse().map_err(|error| Error::Invalid(format!("ROCr names an ISA {name:?}: {error}")))?;
         Ok(Some(parsed))
     }
 
@@ -335,14 +352,20 @@ impl Reader<'_> {
                 let arrays: u32 = self.get(HSA_AMD_AGENT_INFO_NUM_SHADER_ARRAYS_PER_SE)?;
                 let engines = (engines / xccs).max(1);
                 let per_array = cus / (xccs * engines * arrays.max(1)).max(1);
-                CuTopology::new(xccs, engines, arrays, vec![per_array; engines.saturating_mul(arrays).min(64) as usize], wgp_pairs)
+                CuTopology::new(
+                    xccs,
+                    engines,
+                    arrays,
+                    vec![per_array; engines.saturating_mul(arrays).min(64) as usize],
+                    wgp_pairs,
+                )
             }
         };
         Ok(match topology {
             Err(error) => Err(format!("the driver reports an impossible GPU: {error}")),
-            Ok(topology) if topology.cu_count() != cus => {
-                Err(format!("ROCr counts {cus} compute units and the driver {topology}: masks would be wrong"))
-            }
+            Ok(topology) if topology.cu_count() != cus => Err(format!(
+                "ROCr counts {cus} compute units and the driver {topology}: masks would be wrong"
+            )),
             Ok(topology) => Ok(topology),
         })
     }
@@ -356,7 +379,11 @@ impl Reader<'_> {
         }
         // SAFETY: the callback matches its data, and both outlive the call.
         let status = unsafe {
-            (self.hsa.hsa_amd_agent_iterate_memory_pools)(self.handle, Some(collect), (&raw mut handles).cast())
+            (self.hsa.hsa_amd_agent_iterate_memory_pools)(
+                self.handle,
+                Some(collect),
+                (&raw mut handles).cast(),
+            )
         };
         check_with(self.hsa, "hsa_amd_agent_iterate_memory_pools", status)?;
         let mut pools = Vec::new();
@@ -379,7 +406,11 @@ impl Reader<'_> {
             let mut bytes = 0usize;
             // SAFETY: this attribute is a size_t.
             let status = unsafe {
-                (self.hsa.hsa_amd_memory_pool_get_info)(handle, HSA_AMD_MEMORY_POOL_INFO_SIZE, (&raw mut bytes).cast())
+                (self.hsa.hsa_amd_memory_pool_get_info)(
+                    handle,
+                    HSA_AMD_MEMORY_POOL_INFO_SIZE,
+                    (&raw mut bytes).cast(),
+                )
             };
             check_with(self.hsa, "hsa_amd_memory_pool_get_info", status)?;
             pools.push(MemoryPool { handle, kind, bytes: bytes as u64 });
@@ -390,7 +421,8 @@ impl Reader<'_> {
     fn pool_u32(&self, pool: hsa_amd_memory_pool_t, attribute: hsa_amd_memory_pool_info_t) -> Result<u32> {
         let mut value = 0u32;
         // SAFETY: the attributes asked for here are 32-bit.
-        let status = unsafe { (self.hsa.hsa_amd_memory_pool_get_info)(pool, attribute, (&raw mut value).cast()) };
+        let status =
+            unsafe { (self.hsa.hsa_amd_memory_pool_get_info)(pool, attribute, (&raw mut value).cast()) };
         check_with(self.hsa, "hsa_amd_memory_pool_get_info", status)?;
         Ok(value)
     }

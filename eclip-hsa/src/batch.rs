@@ -3,7 +3,6 @@
 //! A batch is a list of kernels and barriers, built on the host and written at once: one reservation, one doorbell, one
 //! completion signal. Building checks everything that can be checked; submitting either takes all of it or nothing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::Agent;
@@ -84,8 +83,11 @@ impl<'a> Batch<'a> {
         if let Some(failure) = after.iter().find_map(Token::failure) {
             return Err(failure.into());
         }
-        if after.iter().any(|token| !Arc::ptr_eq(token.queue(), self.queue.state()) && !token.same_runtime(self.queue)) {
-            return Err(Error::Invalid("a token of another Runtime: signals of one cannot be waited for in the other".into()));
+        let runtime = self.queue.agent().runtime();
+        if !after.iter().all(|token| token.is_of_runtime(runtime)) {
+            return Err(Error::Invalid(
+                "a token of another Runtime: signals of one cannot be waited for in the other".into(),
+            ));
         }
         self.work.items.push(Item::Wait(after.to_vec()));
         Ok(self)
@@ -124,13 +126,19 @@ impl<'a> Batch<'a> {
         let (packets, bytes) = self.size();
         let (most_packets, most_bytes) = self.queue.state().limits();
         if packets == 0 {
-            return Err(Error::Invalid("an empty batch: there is nothing to submit and nothing to wait for".into()));
+            return Err(Error::Invalid(
+                "an empty batch: there is nothing to submit and nothing to wait for".into(),
+            ));
         }
         if packets as u64 > most_packets {
             return Err(Error::TooLarge { what: "packets", asked: packets as u64, limit: most_packets });
         }
         if bytes as u64 > most_bytes {
-            return Err(Error::TooLarge { what: "bytes of kernargs", asked: bytes as u64, limit: most_bytes });
+            return Err(Error::TooLarge {
+                what: "bytes of kernargs",
+                asked: bytes as u64,
+                limit: most_bytes,
+            });
         }
         Ok(())
     }
@@ -151,7 +159,13 @@ impl Prepared {
     /// In order: each kernel has the barrier bit, the last packet the signal; host data is acquired by the first packet and
     /// results are released by the last. Side by side: every packet decrements the signal and releases to the host, because
     /// any of them may be the last.
-    pub(crate) fn packets(&self, signal: u64, kernargs: u64, pins: &[Vec<Pin>], agent: &Agent) -> (Vec<Packet>, i64) {
+    pub(crate) fn packets(
+        &self,
+        signal: u64,
+        kernargs: u64,
+        pins: &[Vec<Pin>],
+        agent: &Agent,
+    ) -> (Vec<Packet>, i64) {
         let mut packets = Vec::with_capacity(self.items.len() + 2);
         let mut pins = pins.iter();
         let mut first_kernel = true;
@@ -197,7 +211,8 @@ impl Prepared {
         let mut header = packets[last].header().expect("made above");
         header.release = FenceScope::System;
         // A barrier at the end of an ordered batch must not signal before the kernels in front of it are complete.
-        header.barrier |= !self.concurrent && last > 0 && header.kind == PacketKind::BarrierAnd && !first_kernel;
+        header.barrier |=
+            !self.concurrent && last > 0 && header.kind == PacketKind::BarrierAnd && !first_kernel;
         packets[last].set_header(header);
         (packets, count as i64)
     }

@@ -160,7 +160,9 @@ impl Dispatch {
         let lds = layout.pack(given, &geometry, &mut kernargs[offset..])?;
         let available = self.kernel.agent().lds_bytes();
         if lds > available {
-            return Err(self.geometry_error(format!("{lds} bytes of LDS a workgroup, but the GPU has {available}")));
+            return Err(
+                self.geometry_error(format!("{lds} bytes of LDS a workgroup, but the GPU has {available}"))
+            );
         }
         let fields = KernelDispatch {
             workgroup_size: workgroup,
@@ -183,7 +185,9 @@ impl Dispatch {
         }
         let most = agent.max_workgroup_dims();
         if (0..3).any(|axis| workgroup[axis] > u32::from(most[axis])) {
-            return Err(self.geometry_error(format!("workgroup {workgroup:?} is larger than the GPU's {most:?}")));
+            return Err(
+                self.geometry_error(format!("workgroup {workgroup:?} is larger than the GPU's {most:?}"))
+            );
         }
         let items: u64 = workgroup.iter().map(|&n| u64::from(n)).product();
         let limit = meta.max_flat_workgroup_size.min(agent.max_workgroup_size());

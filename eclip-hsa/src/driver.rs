@@ -17,17 +17,20 @@ pub(crate) struct NodeProperties {
     pub(crate) num_cp_queues: Option<u32>,
     pub(crate) num_xcc: Option<u32>,
     pub(crate) drm_render_minor: Option<u32>,
+    pub(crate) max_slots_scratch_cu: Option<u32>,
 }
 
 impl NodeProperties {
     pub(crate) fn parse(text: &str) -> Self {
         let get = |name: &str| {
-            text.lines().find_map(|line| line.split_once(' ').filter(|(key, _)| *key == name)?.1.trim().parse().ok())
+            text.lines()
+                .find_map(|line| line.split_once(' ').filter(|(key, _)| *key == name)?.1.trim().parse().ok())
         };
         Self {
             num_cp_queues: get("num_cp_queues"),
             num_xcc: get("num_xcc"),
             drm_render_minor: get("drm_render_minor"),
+            max_slots_scratch_cu: get("max_slots_scratch_cu"),
         }
     }
 
@@ -84,7 +87,8 @@ impl CuBitmaps {
 
     /// Reads the fields of `struct drm_amdgpu_info_device`.
     fn parse(info: &[u8; INFO_BYTES]) -> Self {
-        let u32_at = |offset: usize| u32::from_ne_bytes(info[offset..offset + 4].try_into().expect("four bytes"));
+        let u32_at =
+            |offset: usize| u32::from_ne_bytes(info[offset..offset + 4].try_into().expect("four bytes"));
         let cell = |se: usize, sh: usize| u32_at(CU_BITMAP_OFFSET + 16 * se + 4 * sh);
         Self {
             shader_engines: u32_at(20),
@@ -95,7 +99,11 @@ impl CuBitmaps {
 
     /// Asks the render node.
     pub(crate) fn read(render_minor: u32) -> Option<Self> {
-        let device = fs::OpenOptions::new().read(true).write(true).open(format!("/dev/dri/renderD{render_minor}")).ok()?;
+        let device = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(format!("/dev/dri/renderD{render_minor}"))
+            .ok()?;
         let mut info = [0u8; INFO_BYTES];
         let mut request = InfoRequest {
             return_pointer: info.as_mut_ptr() as u64,
@@ -134,7 +142,8 @@ mod tests {
 
     #[test]
     fn properties_are_read_by_name() {
-        let text = "cpu_cores_count 0\nsimd_count 240\nnum_cp_queues 24\nsimd_per_cu 4\ndrm_render_minor 128\nbad\n";
+        let text =
+            "cpu_cores_count 0\nsimd_count 240\nnum_cp_queues 24\nsimd_per_cu 4\ndrm_render_minor 128\nbad\n";
         let properties = NodeProperties::parse(text);
         assert_eq!(properties.num_cp_queues, Some(24));
         assert_eq!(properties.drm_render_minor, Some(128));

@@ -35,7 +35,9 @@ pub enum Error {
         reason: String,
     },
     /// ROCr runs but shows no GPU.
-    #[error("ROCr shows no GPU agent with index {index}; it shows {found} (see `rocminfo`; ROCR_VISIBLE_DEVICES may hide some)")]
+    #[error(
+        "ROCr shows no GPU agent with index {index}; it shows {found} (see `rocminfo`; ROCR_VISIBLE_DEVICES may hide some)"
+    )]
     NoGpu {
         /// The index asked for.
         index: usize,
@@ -153,7 +155,9 @@ pub enum Error {
     #[error("{0}")]
     Range(String),
     /// The submission can never fit.
-    #[error("a submission of {asked} {what} can never fit: this queue takes {limit}; split it or create the queue larger")]
+    #[error(
+        "a submission of {asked} {what} can never fit: this queue takes {limit}; split it or create the queue larger"
+    )]
     TooLarge {
         /// What there is too much of.
         what: &'static str,

@@ -33,7 +33,11 @@ impl FaultCell {
 
 /// What to give `hsa_queue_create` as its callback; `data` must point to a [`FaultCell`] that is never freed while ROCr may
 /// call.
-pub(crate) unsafe extern "C" fn on_queue_error(status: hsa_status_t, _queue: *mut hsa_queue_t, data: *mut c_void) {
+pub(crate) unsafe extern "C" fn on_queue_error(
+    status: hsa_status_t,
+    _queue: *mut hsa_queue_t,
+    data: *mut c_void,
+) {
     // SAFETY: the queue was created with a pointer to a FaultCell that the runtime keeps until shut-down.
     unsafe { &*data.cast::<FaultCell>() }.record(status);
 }

@@ -44,7 +44,14 @@ impl HwId {
         if gfx_major >= 10 {
             // HW_ID1: wave 0-4, simd 8-9, wgp 10-13, sa 16, se 18-19 (18-20 on gfx11).
             let se = if gfx_major >= 11 { bits(18, 3) } else { bits(18, 2) };
-            return Self { se, sh: bits(16, 1), cu: bits(10, 4), simd: bits(8, 2), wave: bits(0, 5), queue: None };
+            return Self {
+                se,
+                sh: bits(16, 1),
+                cu: bits(10, 4),
+                simd: bits(8, 2),
+                wave: bits(0, 5),
+                queue: None,
+            };
         }
         // HW_ID: wave 0-3, simd 4-5, pipe 6-7, cu 8-11, sh 12, se 13-14, tg 16-19, vm 20-23, queue 24-26, state 27-29, me 30-31.
         Self {

@@ -11,6 +11,7 @@ mod signal;
 
 pub mod agent;
 pub mod batch;
+pub mod budget;
 pub mod code_object;
 pub mod cu_mask;
 pub mod dispatch;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Pod;
-use hsa_sys::*;
 
 use crate::agent::{Agent, PoolKind};
 use crate::error::{Error, Result};
@@ -136,7 +135,9 @@ impl<T: Pod> Buffer<T> {
         let range = self.range(first, items.len())?;
         let _lease = self.block.lease(READERS)?;
         // SAFETY: as in `write_at`, in the other direction; any bytes are a valid T (Pod).
-        unsafe { self.block.copy(items.as_mut_ptr().cast(), self.block.address.add(range.start), range.len()) }
+        unsafe {
+            self.block.copy(items.as_mut_ptr().cast(), self.block.address.add(range.start), range.len())
+        }
     }
 
     /// A copy of the whole contents.
@@ -180,13 +181,18 @@ impl<T: Pod> Buffer<T> {
         if self.block.host_visible {
             return Ok(());
         }
-        Err(Error::Range("this buffer is on the GPU and cannot be mapped: use read, write or to_vec, or alloc_host".into()))
+        Err(Error::Range(
+            "this buffer is on the GPU and cannot be mapped: use read, write or to_vec, or alloc_host".into(),
+        ))
     }
 
     fn range(&self, first: usize, len: usize) -> Result<Range<usize>> {
         let end = first.checked_add(len).filter(|&end| end <= self.len);
         let end = end.ok_or_else(|| {
-            Error::Range(format!("items {first} to {first} + {len} are outside a buffer of {} items", self.len))
+            Error::Range(format!(
+                "items {first} to {first} + {len} are outside a buffer of {} items",
+                self.len
+            ))
         })?;
         Ok(first * size_of::<T>()..end * size_of::<T>())
     }
@@ -275,7 +281,8 @@ impl Block {
         agent.check_alive()?;
         let cpus = agent.runtime().cpus();
         let owner = cpus.iter().find(|cpu| cpu.pool(kind).is_some());
-        let owner = owner.ok_or_else(|| Error::Invalid(format!("ROCr shows no {kind:?} memory pool on any CPU")))?;
+        let owner =
+            owner.ok_or_else(|| Error::Invalid(format!("ROCr shows no {kind:?} memory pool on any CPU")))?;
         let block = Self::new(agent, owner, kind, bytes)?;
         // SAFETY: the block is host memory of `block.bytes` bytes that nothing uses yet.
         unsafe { block.address.write_bytes(0, block.bytes) };
@@ -284,7 +291,8 @@ impl Block {
 
     fn new(user: &Agent, owner: &Agent, kind: PoolKind, bytes: usize) -> Result<Self> {
         let runtime = user.runtime();
-        let pool = owner.pool(kind).ok_or_else(|| Error::Invalid(format!("{owner} has no {kind:?} memory pool")))?;
+        let pool =
+            owner.pool(kind).ok_or_else(|| Error::Invalid(format!("{owner} has no {kind:?} memory pool")))?;
         // Whole words, so that it can be filled by words.
         let bytes = bytes.next_multiple_of(4);
         let mut address = std::ptr::null_mut();
@@ -292,9 +300,12 @@ impl Block {
         let status =
             unsafe { (runtime.hsa().hsa_amd_memory_pool_allocate)(pool.handle, bytes, 0, &raw mut address) };
         runtime.check("hsa_amd_memory_pool_allocate", status).map_err(|error| match error {
-            Error::Hsa { call, status, text, .. } => {
-                Error::Hsa { call, status, text, context: format!(": {bytes} bytes of {kind:?} memory of {owner}") }
-            }
+            Error::Hsa { call, status, text, .. } => Error::Hsa {
+                call,
+                status,
+                text,
+                context: format!(": {bytes} bytes of {kind:?} memory of {owner}"),
+            },
             other => other,
         })?;
         let block = Self {
@@ -407,9 +418,13 @@ impl Drop for Lease<'_> {
 fn byte_size<T>(len: usize) -> Result<usize> {
     const { assert!(size_of::<T>() > 0, "a buffer of a type without size") };
     if len == 0 {
-        return Err(Error::Range("a buffer of no items: HSA cannot allocate it, and a kernel cannot use it".into()));
+        return Err(Error::Range(
+            "a buffer of no items: HSA cannot allocate it, and a kernel cannot use it".into(),
+        ));
     }
     // ROCr rounds up to pages; leave room for that.
     let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - (1 << 21));
-    bytes.ok_or_else(|| Error::Range(format!("{len} items of {} bytes are more than an address space", size_of::<T>())))
+    bytes.ok_or_else(|| {
+        Error::Range(format!("{len} items of {} bytes are more than an address space", size_of::<T>()))
+    })
 }

@@ -78,7 +78,11 @@ impl Module {
     /// # Errors
     /// [`Error::CodeObject`] if the bytes are not a code object, [`Error::WrongIsa`] if it is for another GPU,
     /// [`Error::Hsa`] if ROCr refuses it.
-    pub unsafe fn from_bytes(agent: &Agent, name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+    pub unsafe fn from_bytes(
+        agent: &Agent,
+        name: &str,
+        bytes: impl Into<Cow<'static, [u8]>>,
+    ) -> Result<Self> {
         // SAFETY: the caller's promise is the same.
         unsafe { Self::load(agent, name.to_owned(), Bytes::Given(bytes.into())) }
     }
@@ -88,7 +92,9 @@ impl Module {
         // Before ROCr sees them: its loader takes well-formed code objects for granted.
         let code = CodeObject::parse(&bytes)
             .map_err(|source| Error::CodeObject { name: name.clone(), source: Arc::new(source) })?;
-        let isa = agent.isa().ok_or_else(|| Error::Invalid(format!("{agent} is not a GPU: it runs no code objects")))?;
+        let isa = agent
+            .isa()
+            .ok_or_else(|| Error::Invalid(format!("{agent} is not a GPU: it runs no code objects")))?;
         code.isa().runs_on(isa).map_err(|mismatch| Error::WrongIsa { name: name.clone(), mismatch })?;
         let runtime = agent.runtime();
         let hsa = runtime.hsa();
@@ -104,7 +110,11 @@ impl Module {
         let bytes: &[u8] = &inner._bytes;
         // SAFETY: the bytes live as long as `inner`, which destroys the reader before it frees them.
         let status = unsafe {
-            (hsa.hsa_code_object_reader_create_from_memory)(bytes.as_ptr().cast(), bytes.len(), &raw mut inner.reader)
+            (hsa.hsa_code_object_reader_create_from_memory)(
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                &raw mut inner.reader,
+            )
         };
         runtime.check("hsa_code_object_reader_create_from_memory", status)?;
         // SAFETY: no options are passed; the handle is written on success.
@@ -127,7 +137,9 @@ impl Module {
                 std::ptr::null_mut(),
             )
         };
-        runtime.check("hsa_executable_load_agent_code_object", status).map_err(|error| inner.explain(error))?;
+        runtime
+            .check("hsa_executable_load_agent_code_object", status)
+            .map_err(|error| inner.explain(error))?;
         // SAFETY: the executable is alive and not frozen yet.
         let status = unsafe { (hsa.hsa_executable_freeze)(inner.executable, std::ptr::null()) };
         runtime.check("hsa_executable_freeze", status).map_err(|error| inner.explain(error))?;
@@ -188,12 +200,18 @@ impl Inner {
     fn kernel_object(&self, symbol: &str) -> Result<u64> {
         let runtime = self.agent.runtime();
         let hsa = runtime.hsa();
-        let name = CString::new(symbol).map_err(|_| Error::Invalid(format!("kernel symbol {symbol:?} has a NUL byte")))?;
+        let name = CString::new(symbol)
+            .map_err(|_| Error::Invalid(format!("kernel symbol {symbol:?} has a NUL byte")))?;
         let mut found = hsa_executable_symbol_t { handle: 0 };
         let agent = self.agent.handle();
         // SAFETY: the executable is alive and frozen; the name is NUL-terminated.
         let status = unsafe {
-            (hsa.hsa_executable_get_symbol_by_name)(self.executable, name.as_ptr(), &raw const agent, &raw mut found)
+            (hsa.hsa_executable_get_symbol_by_name)(
+                self.executable,
+                name.as_ptr(),
+                &raw const agent,
+                &raw mut found,
+            )
         };
         runtime.check("hsa_executable_get_symbol_by_name", status).map_err(|error| self.explain(error))?;
         let mut object = 0u64;

@@ -30,11 +30,13 @@ impl HsaPort {
     pub(crate) unsafe fn new(hsa: Hsa, queue: NonNull<hsa_queue_t>) -> Self {
         // SAFETY: the caller's promise.
         let header = unsafe { queue.as_ref() };
-        Self { hsa, queue, base: header.base_address.cast(), size: header.size, doorbell: header.doorbell_signal }
-    }
-
-    pub(crate) fn queue(&self) -> NonNull<hsa_queue_t> {
-        self.queue
+        Self {
+            hsa,
+            queue,
+            base: header.base_address.cast(),
+            size: header.size,
+            doorbell: header.doorbell_signal,
+        }
     }
 
     fn slot(&self, slot: u32) -> *mut u32 {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,12 @@ use hsa_sys::*;
 
 use crate::agent::{Agent, PoolKind};
 use crate::batch::{Batch, Prepared};
+use crate::budget::QueueBudget;
 use crate::cu_mask::CuMask;
 use crate::dispatch::Dispatch;
 use crate::error::{Error, Failure, Result};
 use crate::fault::{FaultCell, on_queue_error};
-use crate::flights::{Cargo, Flights, Ticket};
+use crate::flights::{Cargo, Flights};
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::{Block, BufferRef};
 use crate::module::Kernel;
@@ -123,7 +124,10 @@ impl QueueBuilder {
             )));
         }
         if !(4096..=1 << 30).contains(&self.kernarg_bytes) {
-            return Err(Error::Invalid(format!("{} bytes of kernargs: 4 KiB to 1 GiB are possible", self.kernarg_bytes)));
+            return Err(Error::Invalid(format!(
+                "{} bytes of kernargs: 4 KiB to 1 GiB are possible",
+                self.kernarg_bytes
+            )));
         }
         if let Some(mask) = &self.mask {
             let topology = agent.topology()?;
@@ -161,8 +165,10 @@ pub(crate) struct QueueState {
     drain: Duration,
     fault: Arc<FaultCell>,
     failure: OnceLock<Arc<Failure>>,
-    /// Submissions that wait for other queues: slot, and what they wait for. Short and rarely touched.
-    waiting: Mutex<Vec<(Ticket, Arc<[Pin]>)>>,
+    /// What submissions in flight wait for on other queues.
+    waiting: Mutex<Vec<Arc<[Pin]>>>,
+    /// Entries of `waiting`, so that the common case of none needs no lock.
+    waiting_len: AtomicUsize,
     closed: AtomicBool,
 }
 
@@ -229,9 +235,9 @@ impl Queue {
         let runtime = agent.runtime().clone();
         let hsa = runtime.hsa();
         // Counted and created under one lock, so that two threads cannot both take the last queue.
-        let mut queues = runtime.queues();
+        let creation = runtime.lock_creation();
         if !options.oversubscribe {
-            crate::pool::check_budget(&agent, &mut queues, 1)?;
+            QueueBudget::of(&agent).check(1)?;
         }
         let kernarg_bytes = options.kernarg_bytes.next_power_of_two();
         let kernargs = Arc::new(Kernargs {
@@ -262,7 +268,8 @@ impl Queue {
             other => other,
         };
         runtime.check("hsa_queue_create", status).map_err(named)?;
-        let queue = NonNull::new(raw).ok_or_else(|| Error::Invalid("hsa_queue_create gave no queue".into()))?;
+        let queue =
+            NonNull::new(raw).ok_or_else(|| Error::Invalid("hsa_queue_create gave no queue".into()))?;
         let guard = DestroyOnError { hsa, queue };
         if let Some(mask) = &options.mask {
             let bits = mask.words().len() as u32 * 32;
@@ -298,11 +305,13 @@ impl Queue {
             fault,
             failure: OnceLock::new(),
             waiting: Mutex::new(Vec::new()),
+            waiting_len: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             agent: agent.clone(),
         });
-        let weak: std::sync::Weak<dyn Sweep> = Arc::<QueueState>::downgrade(&state);
-        queues.push(weak);
+        let weak: std::sync::Weak<QueueState> = Arc::downgrade(&state);
+        runtime.add_queue(weak);
+        drop(creation);
         Ok(Self { state })
     }
 
@@ -426,12 +435,38 @@ impl QueueState {
 
     /// Why the queue is dead, if it is: its own error, its GPU's, or that of a queue that it waits for.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.own_failure().or_else(|| {
-            let waiting = self.waiting.lock().expect("no panic while it is held");
-            let cause = waiting.iter().flat_map(|(_, pins)| pins.iter()).find_map(Pin::failure)?;
-            let failure = Arc::new(Failure::Dependency { queue: self.label.clone(), cause });
-            Some(self.failure.get_or_init(|| failure).clone())
-        })
+        self.failure_seen(&mut Vec::new())
+    }
+
+    /// As [`QueueState::failure`]; `seen` are the queues that have been asked already, for queues may wait for each other.
+    pub(crate) fn failure_seen(&self, seen: &mut Vec<*const Self>) -> Option<Arc<Failure>> {
+        if let Some(failure) = self.own_failure() {
+            return Some(failure);
+        }
+        // Acquire: pairs with the release in `waits_for`; whoever got the token of a waiting submission sees its entry.
+        if self.waiting_len.load(Ordering::Acquire) == 0 || seen.contains(&std::ptr::from_ref(self)) {
+            return None;
+        }
+        seen.push(self);
+        // Copied, so that no two queues' locks are ever held at once.
+        let waiting: Vec<Arc<[Pin]>> = self.waiting.lock().expect("no panic while it is held").clone();
+        let cause = waiting.iter().flat_map(|pins| pins.iter()).find_map(|pin| pin.failure(seen))?;
+        let failure = Arc::new(Failure::Dependency { queue: self.label.clone(), cause });
+        Some(self.failure.get_or_init(|| failure).clone())
+    }
+
+    /// Remembers what a submission waits for, and forgets what has happened.
+    fn waits_for(&self, pins: Arc<[Pin]>) {
+        let mut waiting = self.waiting.lock().expect("no panic while it is held");
+        let (over, still): (Vec<_>, Vec<_>) =
+            waiting.drain(..).partition(|pins| pins.iter().all(Pin::is_done));
+        *waiting = still;
+        waiting.push(pins);
+        // Release: pairs with the acquire in `failure_seen`.
+        self.waiting_len.store(waiting.len(), Ordering::Release);
+        drop(waiting);
+        // Dropping pins can free another queue's state: not under the lock.
+        drop(over);
     }
 
     /// As [`QueueState::failure`], without asking the queues that it waits for.
@@ -461,7 +496,13 @@ impl QueueState {
         // A little of what is complete, each time: so buffers come back even if nobody asks for their tokens.
         self.flights.sweep(2);
         let full = |what| Error::WouldBlock { queue: self.label.clone(), what };
-        let mut hold = Hold { kernargs: None, buffers: Vec::new(), _kernels: work.kernels.clone(), _pins: None, time: None };
+        let mut hold = Hold {
+            kernargs: None,
+            buffers: Vec::new(),
+            _kernels: work.kernels.clone(),
+            _pins: None,
+            time: None,
+        };
         let mut claim = self.flights.claim(|| Signal::new(&self.agent))?;
         if claim.is_none() && self.flights.sweep_all() > 0 {
             claim = self.flights.claim(|| Signal::new(&self.agent))?;
@@ -509,9 +550,7 @@ impl QueueState {
         }
         let ticket = claim.launch(hold);
         if let Some(pins) = pins {
-            let mut waiting = self.waiting.lock().expect("no panic while it is held");
-            waiting.retain(|(_, pins)| pins.iter().any(|pin| !pin.is_done()));
-            waiting.push((ticket, pins));
+            self.waits_for(pins);
         }
         Ok(Token::new(self.clone(), ticket, time))
     }
@@ -569,7 +608,7 @@ impl QueueState {
             }
         }
         self.flights.close();
-        self.waiting.lock().expect("no panic while it is held").clear();
+        drop(std::mem::take(&mut *self.waiting.lock().expect("no panic while it is held")));
     }
 }
 

@@ -6,12 +6,13 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use hsa_sys::*;
 
 use crate::agent::{Agent, AgentInfo};
 use crate::error::{Error, Failure, Result};
+use crate::fault::FaultCell;
 
 /// Interrupt signals that we make at most; later ones are polled. KFD has 4096 events in a process, ROCr takes one for each
 /// interrupt signal and several for itself, and past the limit it silently gives polled signals.
@@ -32,7 +33,19 @@ struct Inner {
     faults: Arc<FaultBoard>,
     interrupt_signals: AtomicU32,
     /// Held while queues are counted against the hardware's budget and created.
-    pub(crate) queue_budget: Mutex<()>,
+    creating: Mutex<()>,
+    /// Every queue that is not dropped.
+    queues: Mutex<Vec<Weak<dyn Sweep>>>,
+    /// Where queues' errors are left. Kept until shut-down, because ROCr's threads hold pointers to them.
+    fault_cells: Mutex<Vec<Arc<FaultCell>>>,
+}
+
+/// What the runtime knows of a queue.
+pub(crate) trait Sweep: Send + Sync {
+    /// Completes what is finished, so that buffers come back.
+    fn sweep(&self);
+    /// Whether it occupies a hardware queue of this agent.
+    fn is_open_on(&self, agent: hsa_agent_t) -> bool;
 }
 
 /// Where ROCr's thread leaves memory faults: one place for each GPU. It outlives the runtime object, because ROCr offers no way
@@ -66,7 +79,9 @@ impl Runtime {
         let guard = ShutDown(hsa.clone());
         let mut timestamp_hz = 0u64;
         // SAFETY: this attribute is a uint64_t.
-        let status = unsafe { (hsa.hsa_system_get_info)(HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY, (&raw mut timestamp_hz).cast()) };
+        let status = unsafe {
+            (hsa.hsa_system_get_info)(HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY, (&raw mut timestamp_hz).cast())
+        };
         check_with(&hsa, "hsa_system_get_info", status)?;
         if timestamp_hz == 0 {
             return Err(Error::Invalid("ROCr reports a system clock of 0 Hz".into()));
@@ -77,7 +92,8 @@ impl Runtime {
         let data = Arc::into_raw(faults.clone()).cast_mut();
         // SAFETY: the handler has the type that HSA asks for. `data` is one reference to the board that is given away
         // for good, so it is valid whenever ROCr calls.
-        let status = unsafe { (hsa.hsa_amd_register_system_event_handler)(Some(on_system_event), data.cast()) };
+        let status =
+            unsafe { (hsa.hsa_amd_register_system_event_handler)(Some(on_system_event), data.cast()) };
         if status != HSA_STATUS_SUCCESS {
             // SAFETY: ROCr did not take the handler, so the reference is still ours.
             drop(unsafe { Arc::from_raw(data) });
@@ -91,7 +107,9 @@ impl Runtime {
             timestamp_hz,
             faults,
             interrupt_signals: AtomicU32::new(0),
-            queue_budget: Mutex::new(()),
+            creating: Mutex::new(()),
+            queues: Mutex::new(Vec::new()),
+            fault_cells: Mutex::new(Vec::new()),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -125,20 +143,56 @@ impl Runtime {
     pub fn hsa_version(&self) -> Result<(u16, u16)> {
         let mut version = (0u16, 0u16);
         // SAFETY: this attribute is a uint16_t.
-        let status = unsafe { (self.hsa().hsa_system_get_info)(HSA_SYSTEM_INFO_VERSION_MAJOR, (&raw mut version.0).cast()) };
+        let status = unsafe {
+            (self.hsa().hsa_system_get_info)(HSA_SYSTEM_INFO_VERSION_MAJOR, (&raw mut version.0).cast())
+        };
         self.check("hsa_system_get_info", status)?;
         // SAFETY: this attribute is a uint16_t.
-        let status = unsafe { (self.hsa().hsa_system_get_info)(HSA_SYSTEM_INFO_VERSION_MINOR, (&raw mut version.1).cast()) };
+        let status = unsafe {
+            (self.hsa().hsa_system_get_info)(HSA_SYSTEM_INFO_VERSION_MINOR, (&raw mut version.1).cast())
+        };
         self.check("hsa_system_get_info", status)?;
         Ok(version)
     }
 
-    pub(crate) fn cpu_infos(&self) -> &[Arc<AgentInfo>] {
-        &self.inner.cpus
+    /// Hold the guard from counting queues to having created one.
+    pub(crate) fn lock_creation(&self) -> MutexGuard<'_, ()> {
+        self.inner.creating.lock().expect("no panic while it is held")
     }
 
-    pub(crate) fn queue_budget(&self) -> &Mutex<()> {
-        &self.inner.queue_budget
+    pub(crate) fn add_queue(&self, queue: Weak<dyn Sweep>) {
+        let mut queues = self.inner.queues.lock().expect("no panic while it is held");
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(queue);
+    }
+
+    fn queues(&self) -> Vec<Arc<dyn Sweep>> {
+        self.inner
+            .queues
+            .lock()
+            .expect("no panic while it is held")
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Our own queues that occupy a hardware queue of this agent.
+    pub(crate) fn open_queues(&self, agent: hsa_agent_t) -> u32 {
+        self.queues().iter().filter(|queue| queue.is_open_on(agent)).count() as u32
+    }
+
+    /// Completes what is finished on every queue.
+    pub(crate) fn sweep_queues(&self) {
+        self.queues().iter().for_each(|queue| queue.sweep());
+    }
+
+    pub(crate) fn keep_fault_cell(&self, cell: Arc<FaultCell>) {
+        self.inner.fault_cells.lock().expect("no panic while it is held").push(cell);
+    }
+
+    /// Whether both are handles of one runtime.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Ticks of ROCr's system clock that `nanoseconds` are.
@@ -170,7 +224,9 @@ impl Runtime {
         // Relaxed: only a count.
         self.inner
             .interrupt_signals
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < MAX_INTERRUPT_SIGNALS).then_some(n + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n < MAX_INTERRUPT_SIGNALS).then_some(n + 1)
+            })
             .is_ok()
     }
 
@@ -272,9 +328,10 @@ fn explain_init_failure(hsa: &Hsa, status: hsa_status_t) -> Error {
         Err(error) if error.kind() == ErrorKind::NotFound => Error::NoDriver,
         Err(error) => Error::NoPermission { path: KFD, reason: error.to_string() },
         Ok(_) => {
-            let context = ": /dev/kfd opens, so the driver is there; a render node (/dev/dri/renderD*) may not be \
+            let context =
+                ": /dev/kfd opens, so the driver is there; a render node (/dev/dri/renderD*) may not be \
                            accessible, or ROCr and driver may not match"
-                .into();
+                    .into();
             Error::Hsa { call: "hsa_init", status, text: status_text(hsa, status), context }
         }
     }

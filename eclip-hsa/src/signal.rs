@@ -51,7 +51,9 @@ impl Signal {
         let made = runtime.check("hsa_amd_signal_create", status);
         if made.is_ok() && signal.handle.handle == 0 {
             // ROCr has been seen to answer success without a signal when it runs out of them.
-            return Err(Error::Invalid("hsa_amd_signal_create succeeded but gave no signal: ROCr is out of signals".into()));
+            return Err(Error::Invalid(
+                "hsa_amd_signal_create succeeded but gave no signal: ROCr is out of signals".into(),
+            ));
         }
         made.map(|()| signal)
     }
@@ -100,7 +102,11 @@ impl Completion for Signal {
         let mut time = hsa_amd_profiling_dispatch_time_t { start: 0, end: 0 };
         // SAFETY: agent and signal are alive, and `time` is written on success.
         let status = unsafe {
-            (self.runtime().hsa().hsa_amd_profiling_get_dispatch_time)(self.agent.handle(), self.handle, &raw mut time)
+            (self.runtime().hsa().hsa_amd_profiling_get_dispatch_time)(
+                self.agent.handle(),
+                self.handle,
+                &raw mut time,
+            )
         };
         let ns = |ticks| self.runtime().nanoseconds(ticks);
         (status == HSA_STATUS_SUCCESS && time.end != 0)

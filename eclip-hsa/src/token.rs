@@ -8,9 +8,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::agent::Agent;
 use crate::error::{Error, Failure, Result};
 use crate::flights::{Status, Ticket};
 use crate::queue::QueueState;
+use crate::runtime::Runtime;
 use crate::signal::{GpuTime, TimeCell};
 
 /// How often a waiting thread looks whether its queue is still alive. ROCr wakes it at once when the work is complete; an
@@ -63,7 +65,10 @@ impl Token {
                 return Ok(());
             }
             if begin.elapsed() >= timeout {
-                return Err(Error::Timeout { what: format!("work on {}", self.queue.label()), after: timeout });
+                return Err(Error::Timeout {
+                    what: format!("work on {}", self.queue.label()),
+                    after: timeout,
+                });
             }
         }
     }
@@ -77,7 +82,9 @@ impl Token {
     pub fn gpu_time(&self) -> Result<GpuTime> {
         let Some(cell) = &self.time else {
             let label = self.queue.label();
-            return Err(Error::Invalid(format!("{label} does not measure times: create it with QueueBuilder::profiling")));
+            return Err(Error::Invalid(format!(
+                "{label} does not measure times: create it with QueueBuilder::profiling"
+            )));
         };
         // The thread that completed the work may still be reading the times: it holds nothing that we have, so wait for it.
         let begin = Instant::now();
@@ -87,7 +94,10 @@ impl Token {
                 return time.ok_or_else(|| Error::Invalid(format!("ROCr gave no times for work on {label}")));
             }
             if !self.is_done()? || begin.elapsed() > Duration::from_secs(1) {
-                return Err(Error::Timeout { what: format!("work on {}", self.queue.label()), after: Duration::ZERO });
+                return Err(Error::Timeout {
+                    what: format!("work on {}", self.queue.label()),
+                    after: Duration::ZERO,
+                });
             }
             std::thread::yield_now();
         }
@@ -98,8 +108,9 @@ impl Token {
         self.queue.label()
     }
 
-    pub(crate) fn queue(&self) -> &Arc<QueueState> {
-        &self.queue
+    /// Whether both come from one runtime: signals of another may be gone after its shut-down.
+    pub(crate) fn is_of_runtime(&self, runtime: &Runtime) -> bool {
+        self.queue.agent().runtime().is(runtime)
     }
 
     /// Why the work will never be complete, if so.
@@ -142,7 +153,13 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}, slot {}, generation {})", self.queue.label(), self.ticket.slot, self.ticket.generation)
+        write!(
+            f,
+            "Token({}, slot {}, generation {})",
+            self.queue.label(),
+            self.ticket.slot,
+            self.ticket.generation
+        )
     }
 }
 
@@ -157,12 +174,20 @@ impl Pin {
         self.queue.flights().signal(self.ticket.slot).handle()
     }
 
-    /// Why what is waited for will never happen, if so.
-    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
+    pub(crate) fn agent(&self) -> &Agent {
+        self.queue.agent()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.queue.flights().poll(self.ticket) == Status::Done
+    }
+
+    /// Why what is waited for will never happen, if so. `seen` are the queues that have been asked already.
+    pub(crate) fn failure(&self, seen: &mut Vec<*const QueueState>) -> Option<Arc<Failure>> {
         match self.queue.flights().poll(self.ticket) {
             Status::Done => None,
-            Status::Lost => Some(self.queue.failure().unwrap_or_else(|| self.queue.destroyed())),
-            Status::Pending => self.queue.own_failure(),
+            Status::Lost => Some(self.queue.own_failure().unwrap_or_else(|| self.queue.destroyed())),
+            Status::Pending => self.queue.failure_seen(seen),
         }
     }
 }

@@ -120,7 +120,8 @@ impl IsaName {
     /// The generation: 9 for `gfx906` and `gfx90a`, 10 for `gfx1030`; 0 if the processor is not called so.
     pub fn gfx_major(&self) -> u32 {
         // The last two characters are minor version and stepping, in hexadecimal.
-        let digits = self.processor.strip_prefix("gfx").and_then(|rest| rest.get(..rest.len().checked_sub(2)?));
+        let digits =
+            self.processor.strip_prefix("gfx").and_then(|rest| rest.get(..rest.len().checked_sub(2)?));
         digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
     }
 
