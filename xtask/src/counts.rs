@@ -25,21 +25,83 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Reads a runner's summary line, libtest's or nextest's; `None` for any other line.
+/// Which program runs the tests. Each is told apart from what its tests print: a failed test's output is shown, and
+/// may hold another runner's summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// `cargo test`: each test binary prints a result.
+    Libtest,
+    /// `cargo nextest run`: one summary at the end.
+    Nextest,
+}
+
+/// Adds up a runner's output, line by line.
+#[derive(Debug)]
+pub struct Tally {
+    runner: Runner,
+    counts: Counts,
+    summaries: u64,
+    failed_binaries: u64,
+    failed_results: u64,
+}
+
+impl Tally {
+    pub fn new(runner: Runner) -> Tally {
+        Tally { runner, counts: Counts::default(), summaries: 0, failed_binaries: 0, failed_results: 0 }
+    }
+
+    /// Takes one line of output.
+    pub fn line(&mut self, line: &str) {
+        let line = plain(line);
+        match self.runner {
+            Runner::Libtest => {
+                if let Some(counts) = libtest(&line) {
+                    self.counts += counts;
+                    self.summaries += 1;
+                    self.failed_results += u64::from(counts.failed > 0);
+                }
+                self.failed_binaries += u64::from(line.starts_with("error: test failed, to rerun pass"));
+                self.failed_binaries += u64::from(line.starts_with("error: doctest failed, to rerun pass"));
+            }
+            Runner::Nextest => {
+                if let Some(counts) = nextest(&line) {
+                    self.counts = counts;
+                    self.summaries = 1;
+                }
+            }
+        }
+    }
+
+    /// Everything counted. A test binary that failed without printing a result has crashed: one failure.
+    pub fn counts(&self) -> Counts {
+        let crashed = self.failed_binaries.saturating_sub(self.failed_results);
+        Counts { failed: self.counts.failed + crashed, ..self.counts }
+    }
+
+    /// Whether any summary was seen.
+    pub fn seen(&self) -> bool {
+        self.summaries > 0
+    }
+}
+
+/// Reads a result line of libtest; `None` for any other line.
 ///
 /// ```text
 /// test result: ok. 27 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+/// ```
+fn libtest(line: &str) -> Option<Counts> {
+    let (_, rest) = line.strip_prefix("test result:")?.split_once('.')?;
+    Some(sum(rest.split(';')))
+}
+
+/// Reads nextest's summary line; `None` for any other line.
+///
+/// ```text
 ///      Summary [   1.2s] 37 tests run: 34 passed (1 slow), 2 failed, 1 timed out, 3 skipped
 ///      Summary [   1.2s] 12/37 tests run: 11 passed, 1 failed, 0 skipped
 /// ```
-pub fn summary(line: &str) -> Option<Counts> {
-    let line = plain(line);
-    let line = line.trim();
-    if let Some(rest) = line.strip_prefix("test result:") {
-        let (_, rest) = rest.split_once('.')?;
-        return Some(sum(rest.split(';')));
-    }
-    let (_, rest) = line.strip_prefix("Summary [")?.split_once(']')?;
+fn nextest(line: &str) -> Option<Counts> {
+    let (_, rest) = line.trim().strip_prefix("Summary [")?.split_once(']')?;
     let (run, rest) = rest.split_once(" run:")?;
     let mut counts = sum(outside_parentheses(rest).split(','));
     // "12/37 tests": the others never ran, and what did not run did not pass.
@@ -100,45 +162,72 @@ fn plain(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn counts(passed: u64, failed: u64, skipped: u64) -> Option<Counts> {
-        Some(Counts { passed, failed, skipped })
+    fn tally(runner: Runner, lines: &[&str]) -> (u64, u64, u64) {
+        let mut tally = Tally::new(runner);
+        lines.iter().for_each(|line| tally.line(line));
+        let Counts { passed, failed, skipped } = tally.counts();
+        (passed, failed, skipped)
     }
 
+    const OK: &str =
+        "test result: ok. 27 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.00s";
+    const FAILED: &str =
+        "test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.14s";
+    const RERUN: &str = "error: test failed, to rerun pass `-p hsa-sys --test layout`";
+
     #[test]
-    fn libtest() {
-        let ok =
-            "test result: ok. 27 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.00s";
-        assert_eq!(summary(ok), counts(27, 0, 1));
-        let failed = "test result: FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.14s";
-        assert_eq!(summary(failed), counts(7, 2, 0));
+    fn libtest_results_are_added() {
+        assert_eq!(tally(Runner::Libtest, &[OK]), (27, 0, 1));
+        assert_eq!(tally(Runner::Libtest, &[OK, "running 9 tests", FAILED, RERUN]), (34, 2, 1));
         let coloured = "test result: \u{1b}[32mok\u{1b}[0m. 3 passed; 0 failed; 0 ignored; 0 measured";
-        assert_eq!(summary(coloured), counts(3, 0, 0));
+        assert_eq!(tally(Runner::Libtest, &[coloured]), (3, 0, 0));
     }
 
     #[test]
-    fn nextest() {
-        assert_eq!(summary("     Summary [   0.045s] 37 tests run: 37 passed, 0 skipped"), counts(37, 0, 0));
-        assert_eq!(summary("     Summary [   0.045s] 1 test run: 1 passed, 2 skipped"), counts(1, 0, 2));
+    fn crashed_test_binary_is_a_failure() {
+        assert_eq!(tally(Runner::Libtest, &[OK, RERUN]), (27, 1, 1));
+        assert_eq!(tally(Runner::Libtest, &[FAILED, RERUN, RERUN]), (7, 3, 0));
+    }
+
+    #[test]
+    fn nextest_summary() {
+        let one = |line| tally(Runner::Nextest, &[line]);
+        assert_eq!(one("     Summary [   0.045s] 37 tests run: 37 passed, 0 skipped"), (37, 0, 0));
+        assert_eq!(one("     Summary [   0.045s] 1 test run: 1 passed, 2 skipped"), (1, 0, 2));
         let mixed = "Summary [ 301.2s] 40 tests run: 35 passed (1 slow, 1 flaky), 3 failed, 1 timed out, \
                      1 exec failed, 4 skipped";
-        assert_eq!(summary(mixed), counts(35, 5, 4));
+        assert_eq!(one(mixed), (35, 5, 4));
         let coloured = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.1s] \u{1b}[1m2\u{1b}[0m tests run: \
                         \u{1b}[1m2\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m0\u{1b}[0m skipped";
-        assert_eq!(summary(coloured), counts(2, 0, 0));
+        assert_eq!(one(coloured), (2, 0, 0));
+    }
+
+    #[test]
+    fn output_of_failed_tests_is_not_counted() {
+        let summary = "     Summary [   1.802s] 71 tests run: 70 passed, 1 failed, 1 skipped";
+        assert_eq!(
+            tally(Runner::Nextest, &[FAILED, "    test result: FAILED. 0 passed; 1 failed", summary]),
+            (70, 1, 1)
+        );
+        assert_eq!(tally(Runner::Libtest, &[summary, "    test result: ok. 5 passed; 0 failed"]), (0, 0, 0));
     }
 
     #[test]
     fn tests_that_never_ran_have_not_passed() {
         let cancelled = "     Summary [   0.045s] 12/37 tests run: 11 passed, 1 failed, 0 skipped";
-        assert_eq!(summary(cancelled), counts(11, 26, 0));
+        assert_eq!(tally(Runner::Nextest, &[cancelled]), (11, 26, 0));
     }
 
     #[test]
-    fn other_lines_are_none() {
-        for line in
-            ["", "running 27 tests", "test a ... ok", "Summary", "    Finished `test` profile in 1.0s"]
-        {
-            assert_eq!(summary(line), None, "{line}");
+    fn other_lines_are_not_seen() {
+        for runner in [Runner::Libtest, Runner::Nextest] {
+            let mut tally = Tally::new(runner);
+            for line in
+                ["", "running 27 tests", "test a ... ok", "Summary", "    Finished `test` profile in 1.0s"]
+            {
+                tally.line(line);
+            }
+            assert!(!tally.seen());
         }
     }
 }

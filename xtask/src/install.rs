@@ -5,6 +5,18 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::command;
+
+/// Starts of lines that dpkg prints for every package besides "Setting up".
+const ROUTINE: [&str; 6] = [
+    "Selecting ",
+    "(Reading database",
+    "Preparing to unpack",
+    "Unpacking ",
+    "Processing triggers",
+    "debconf: delaying",
+];
+
 /// How commands get the rights to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
@@ -62,18 +74,17 @@ pub fn install(packages: &[&str], rights: Rights) -> Result<(), String> {
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(packages);
     let have_lists = have_lists(Path::new("/var/lib/apt/lists"));
-    if !have_lists {
+    if have_lists {
+        let Err(error) = apt(&arguments, rights) else { return Ok(()) };
+        println!("{error}; the package lists may be old: fetching them again.");
+    } else {
         println!("No package lists here yet: fetching them.");
-        apt(&["update"], rights)?;
     }
-    match apt(&arguments, rights) {
-        Err(_) if have_lists => {
-            println!("That failed; the package lists may be old: fetching them again.");
-            apt(&["update"], rights)?;
-            apt(&arguments, rights)
-        }
-        outcome => outcome,
+    if let Err(error) = apt(&["update"], rights) {
+        // One unreachable source of many is enough for this; the one that matters may have answered.
+        println!("{error}; trying with the lists there are.");
     }
+    apt(&arguments, rights)
 }
 
 /// Whether apt has package lists.
@@ -84,7 +95,7 @@ fn have_lists(dir: &Path) -> bool {
     })
 }
 
-/// Runs apt-get without questions.
+/// Runs apt-get without questions; of what it prints, one line for each package is shown, and anything that is wrong.
 fn apt(arguments: &[&str], rights: Rights) -> Result<(), String> {
     let mut command = match rights {
         Rights::Root => Command::new("env"),
@@ -100,10 +111,8 @@ fn apt(arguments: &[&str], rights: Rights) -> Result<(), String> {
         .args(arguments);
     // Another apt at work (an image's first boot) is waited for, not for ever.
     command.args(["-o", "DPkg::Lock::Timeout=300"]);
-    if rights == Rights::Root {
-        command.stdin(Stdio::null());
-    }
-    let status = command.status().map_err(|e| format!("cannot run apt-get: {e}"))?;
+    // A password is asked for on the terminal itself, not on standard input.
+    let status = command::run(&mut command, |line| !ROUTINE.iter().any(|start| line.starts_with(start)))?;
     if status.success() { Ok(()) } else { Err(format!("apt-get {}: {status}", arguments.join(" "))) }
 }
 

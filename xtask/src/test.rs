@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::bindings::{self, Comparison};
 use crate::command::{self, cargo};
-use crate::counts::{self, Counts};
+use crate::counts::{Counts, Runner, Tally};
 use crate::kernels;
 use crate::steps::{Outcome, Steps};
 
@@ -51,39 +51,37 @@ fn tests(packages: &[&str]) -> Outcome {
     if nextest {
         let options =
             ["--no-fail-fast", "--no-tests=pass", "--status-level=slow", "--final-status-level=fail"];
-        count(&[&["nextest", "run"], packages, &options].concat())
+        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat())
     } else {
         println!("cargo-nextest is not installed: using cargo test");
         // Doc tests are a step of their own.
         count(
+            Runner::Libtest,
             &[&["test"], packages, &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]].concat(),
         )
     }
 }
 
 fn doc_tests() -> Outcome {
-    count(&["test", "--workspace", "--doc", "--no-fail-fast"])
+    count(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"])
 }
 
 /// A test runner: its own summary lines are added up.
-fn count(arguments: &[&str]) -> Outcome {
-    let mut total = Counts::default();
-    let mut summaries = 0;
+fn count(runner: Runner, arguments: &[&str]) -> Outcome {
+    let mut tally = Tally::new(runner);
     let outcome = command::run(cargo().args(arguments), |line| {
-        if let Some(counts) = counts::summary(line) {
-            summaries += 1;
-            total += counts;
-        }
+        tally.line(line);
         worth_showing(line)
     });
+    let counts = tally.counts();
     match outcome {
-        Err(why) => Outcome::Failed(total, why),
+        Err(why) => Outcome::Failed(counts, why),
         Ok(status) if !status.success() => {
-            Outcome::Failed(total, format!("cargo {}: {status}", arguments[0]))
+            Outcome::Failed(counts, format!("cargo {}: {status}", arguments[0]))
         }
-        Ok(_) if summaries == 0 => Outcome::Failed(total, "the test runner printed no summary".to_owned()),
-        Ok(_) if total.failed > 0 => Outcome::Failed(total, "the runner counts failures".to_owned()),
-        Ok(_) => Outcome::Tests(total),
+        Ok(_) if !tally.seen() => Outcome::Failed(counts, "the test runner printed no summary".to_owned()),
+        Ok(_) if counts.failed > 0 => Outcome::Failed(counts, "the runner counts failures".to_owned()),
+        Ok(_) => Outcome::Tests(counts),
     }
 }
 
