@@ -109,6 +109,8 @@ fn apt(arguments: &[&str], rights: Rights) -> Result<(), String> {
     command
         .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2", "-o", "Dpkg::Use-Pty=0"])
         .args(arguments);
+    // A changed configuration file stays as it is: its question would find nobody to answer.
+    command.args(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]);
     // Another apt at work (an image's first boot) is waited for, not for ever.
     command.args(["-o", "DPkg::Lock::Timeout=300"]);
     // A password is asked for on the terminal itself, not on standard input.

@@ -94,12 +94,20 @@ fn packages(purpose: Purpose, may_install: bool) -> Result<(), String> {
         return Err(format!("only root or sudo can install them; the line is\n  {line}"));
     }
     println!("Installing: {line}");
-    install::install(&plan.packages, rights)
-        .map_err(|e| format!("{e}\nthe packages could not be installed; the line was\n  {line}"))?;
-    // A package may be installed and still not be what was looked for.
+    let installed = install::install(&plan.packages, rights);
+    // What counts is whether the things are there now: another package's trouble makes apt fail too, and a package may
+    // be installed and still not hold what was looked for.
     let still = self::missing(&missing);
-    if still.is_empty() {
-        return Ok(());
+    match installed {
+        Ok(()) if still.is_empty() => return Ok(()),
+        Err(error) if still.is_empty() => {
+            println!("{error}; but everything that is needed is there now");
+            return Ok(());
+        }
+        Ok(()) => {}
+        Err(error) => {
+            return Err(format!("{error}\nthe packages could not be installed; the line was\n  {line}"));
+        }
     }
     let names: Vec<_> = still.iter().map(|need| format!("  {}", need.why())).collect();
     let mut message = format!("installed, but still not found:\n{}", names.join("\n"));
