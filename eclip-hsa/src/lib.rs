@@ -1,1 +1,10 @@
-//! Queue manager for AMD GPUs below HIP: CU-masked AQL queues, packets, signals, on the HSA runtime.
+//! Queue manager for AMD GPUs below HIP.
+
+mod flights;
+mod kernarg_ring;
+mod prefix;
+mod ring;
+
+pub mod cu_mask;
+pub mod packet;
+pub mod topology;
