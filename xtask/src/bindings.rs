@@ -8,6 +8,9 @@ use crate::command::{self, cargo};
 /// The generator's exit code for "not compared".
 const SKIPPED: i32 = 3;
 
+/// How the line starts in which it then says why.
+const SKIPPED_LINE: &str = "skipped: ";
+
 /// What a comparison found when it found no difference.
 pub enum Comparison {
     /// The checked-in bindings are what the headers give.
@@ -22,7 +25,9 @@ pub enum Comparison {
 /// The generator's message was printed; this says that it failed.
 pub fn run(check: bool) -> Result<ExitCode, String> {
     if check {
-        compare()?;
+        if let Comparison::Skipped(why) = compare()? {
+            println!("skipped: {why}");
+        }
     } else {
         generator(&[]).and_then(|(code, _)| if code == 0 { Ok(()) } else { Err(failed(code)) })?;
     }
@@ -36,7 +41,7 @@ pub fn run(check: bool) -> Result<ExitCode, String> {
 pub fn compare() -> Result<Comparison, String> {
     match generator(&["--check"])? {
         (0, _) => Ok(Comparison::Same),
-        (SKIPPED, last) => Ok(Comparison::Skipped(last.trim_start_matches("skipped: ").to_owned())),
+        (SKIPPED, last) => Ok(Comparison::Skipped(last.trim_start_matches(SKIPPED_LINE).to_owned())),
         (code, _) => Err(failed(code)),
     }
 }
@@ -52,7 +57,8 @@ fn generator(arguments: &[&str]) -> Result<(i32, String), String> {
     command.args(["run", "--quiet", "--package", "hsa-sys-gen", "--"]).args(arguments);
     let status = command::run(&mut command, |line| {
         last = line.to_owned();
-        true
+        // The caller says it, in its own place.
+        !line.starts_with(SKIPPED_LINE)
     })?;
     let code = status.code().ok_or_else(|| format!("hsa-sys-gen: {status}"))?;
     Ok((code, last))
