@@ -406,6 +406,12 @@ pub struct Functions {
         status: hsa_status_t,
         status_string: *mut *const ::core::ffi::c_char,
     ) -> hsa_status_t,
+    pub hsa_system_get_extension_table: unsafe extern "C" fn(
+        extension: u16,
+        version_major: u16,
+        version_minor: u16,
+        table: *mut ::core::ffi::c_void,
+    ) -> hsa_status_t,
     pub hsa_system_get_info: unsafe extern "C" fn(
         attribute: hsa_system_info_t,
         value: *mut ::core::ffi::c_void,
@@ -1156,14 +1162,6 @@ pub struct Functions {
             result: *mut bool,
         ) -> hsa_status_t,
     >,
-    pub hsa_system_get_extension_table: Option<
-        unsafe extern "C" fn(
-            extension: u16,
-            version_major: u16,
-            version_minor: u16,
-            table: *mut ::core::ffi::c_void,
-        ) -> hsa_status_t,
-    >,
     pub hsa_wavefront_get_info: Option<
         unsafe extern "C" fn(
             wavefront: hsa_wavefront_t,
@@ -1295,6 +1293,8 @@ impl Functions {
         let hsa_signal_wait_relaxed = symbols.required(c"hsa_signal_wait_relaxed");
         let hsa_signal_wait_scacquire = symbols.required(c"hsa_signal_wait_scacquire");
         let hsa_status_string = symbols.required(c"hsa_status_string");
+        let hsa_system_get_extension_table = symbols
+            .required(c"hsa_system_get_extension_table");
         let hsa_system_get_info = symbols.required(c"hsa_system_get_info");
         let hsa_system_get_major_extension_table = symbols
             .required(c"hsa_system_get_major_extension_table");
@@ -1481,8 +1481,6 @@ impl Functions {
         let hsa_soft_queue_create = symbols.optional(c"hsa_soft_queue_create");
         let hsa_system_extension_supported = symbols
             .optional(c"hsa_system_extension_supported");
-        let hsa_system_get_extension_table = symbols
-            .optional(c"hsa_system_get_extension_table");
         let hsa_wavefront_get_info = symbols.optional(c"hsa_wavefront_get_info");
         symbols.finish()?;
         Ok(unsafe {
@@ -1611,6 +1609,7 @@ impl Functions {
                 hsa_signal_wait_relaxed: cast(hsa_signal_wait_relaxed),
                 hsa_signal_wait_scacquire: cast(hsa_signal_wait_scacquire),
                 hsa_status_string: cast(hsa_status_string),
+                hsa_system_get_extension_table: cast(hsa_system_get_extension_table),
                 hsa_system_get_info: cast(hsa_system_get_info),
                 hsa_system_get_major_extension_table: cast(
                     hsa_system_get_major_extension_table,
@@ -1802,7 +1801,6 @@ impl Functions {
                 hsa_signal_xor_screlease: cast(hsa_signal_xor_screlease),
                 hsa_soft_queue_create: cast(hsa_soft_queue_create),
                 hsa_system_extension_supported: cast(hsa_system_extension_supported),
-                hsa_system_get_extension_table: cast(hsa_system_get_extension_table),
                 hsa_wavefront_get_info: cast(hsa_wavefront_get_info),
             }
         })

@@ -10,6 +10,7 @@ pub const REQUIRED: &[&str] = &[
     "hsa_shut_down",
     "hsa_status_string",
     "hsa_system_get_info",
+    "hsa_system_get_extension_table",
     "hsa_system_get_major_extension_table",
     "hsa_system_major_extension_supported",
     "hsa_amd_register_system_event_handler",
