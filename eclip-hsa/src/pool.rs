@@ -211,13 +211,11 @@ impl Audit {
             warnings.push(format!("HSA_CU_MASK={value} is ANDed into every mask by ROCr"));
         }
         for row in &self.rows {
-            if let (Some(mask), Some(reported)) = (&row.mask, &row.reported) {
-                if mask.words() != reported {
-                    warnings.push(format!(
-                        "{}: ROCr reports another mask than was set ({reported:x?})",
-                        row.label
-                    ));
-                }
+            if let (Some(mask), Some(reported)) = (&row.mask, &row.reported)
+                && mask.words() != reported
+            {
+                warnings
+                    .push(format!("{}: ROCr reports another mask than was set ({reported:x?})", row.label));
             }
         }
         warnings
