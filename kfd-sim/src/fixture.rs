@@ -6,7 +6,7 @@
 
 use crate::device::DeviceSpec;
 use crate::kernel::{GPU_ID, drm};
-use crate::paths::RENDER_MINOR;
+use crate::paths::{NAMES_OF_GPUS, RENDER_MINOR};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -261,11 +261,8 @@ fn drm_files(spec: &DeviceSpec, add: &mut dyn FnMut(String, String)) {
     add("/dev/kfd".into(), String::new());
     add("/sys/class/kfd/kfd/dev".into(), "236:0\n".into());
     let revision = drm::PCI_REVISION;
-    for directory in ["/usr/share", "/opt/amdgpu/share"] {
-        add(
-            format!("{directory}/libdrm/amdgpu.ids"),
-            format!("1.0.0\n{device:04X},\t{revision:02X},\t{}\n", spec.marketing_name),
-        );
+    for names in NAMES_OF_GPUS {
+        add((*names).into(), format!("1.0.0\n{device:04X},\t{revision:02X},\t{}\n", spec.marketing_name));
     }
 }
 
@@ -281,7 +278,10 @@ fn host(add: &mut dyn FnMut(&str, String)) {
     );
     add("/proc/modules", "amdgpu 1 0 - Live 0x0000000000000000\n".into());
     add("/sys/module/amdgpu/initstate", "live\n".into());
+    // libkmod lists the directories beside it.
     add("/sys/module/amdgpu/refcnt", "1\n".into());
+    add("/sys/module/amdgpu/coresize", "0\n".into());
+    add("/sys/module/amdgpu/holders/.empty", String::new());
 
     let node = "/sys/devices/system/node";
     for file in ["online", "possible", "has_cpu", "has_memory", "has_normal_memory"] {

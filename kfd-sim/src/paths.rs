@@ -24,6 +24,9 @@ const TREES: &[&str] = &[
     "/proc/cpuinfo",
 ];
 
+/// libdrm's table of marketing names, in distributions and in AMD's own packages.
+pub const NAMES_OF_GPUS: &[&str] = &["/usr/share/libdrm/amdgpu.ids", "/opt/amdgpu/share/libdrm/amdgpu.ids"];
+
 /// Who answers for a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -40,7 +43,7 @@ pub enum Place {
 /// Whether a path can only be the host's: a cheap first look, for every file that a program opens.
 pub fn surely_host(path: &[u8]) -> bool {
     !(path.starts_with(b"/dev/") || path.starts_with(b"/sys/") || path.starts_with(b"/proc/"))
-        && !path.ends_with(b"/libdrm/amdgpu.ids")
+        && !NAMES_OF_GPUS.iter().any(|names| path == names.as_bytes())
 }
 
 /// Who answers for an absolute path.
@@ -59,7 +62,7 @@ pub fn place(path: &[u8]) -> Place {
     let drm_device = path.to_str().is_some_and(|p| p.starts_with("/sys/dev/char/226:"));
     let ours = drm_device
         || TREES.iter().any(|tree| path.starts_with(tree))
-        || path.ends_with("libdrm/amdgpu.ids")
+        || NAMES_OF_GPUS.iter().any(|names| path == Path::new(names))
         || cpu_cache(path);
     if ours { Place::Fixture } else { Place::Host }
 }
@@ -99,6 +102,7 @@ mod tests {
             ("/proc/modules", Place::Fixture),
             ("/proc/self/maps", Place::Host),
             ("/usr/share/libdrm/amdgpu.ids", Place::Fixture),
+            ("/tmp/usr/share/libdrm/amdgpu.ids", Place::Host),
             ("/home/someone/dev/kfd", Place::Host),
             ("dev/kfd", Place::Host),
             ("", Place::Host),

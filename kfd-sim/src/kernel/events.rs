@@ -266,9 +266,10 @@ mod tests {
     fn a_set_wakes_every_current_waiter_and_then_is_spent() {
         let events = EventTable::default();
         let id = events.create(0, true).unwrap();
+        let table = &events;
         thread::scope(|scope| {
             let waiters: Vec<_> = [u32::MAX, FIRST_INFINITE, 60_000]
-                .map(|t| scope.spawn(|| events.wait(&[id], false, t)))
+                .map(|t| scope.spawn(move || table.wait(&[id], false, t)))
                 .into();
             wait_until_waiting(&events, 3);
             events.set(id).unwrap();
