@@ -1,5 +1,6 @@
 //! A simulated AMD GPU behind the kernel interface, for unmodified ROCr.
 
 pub mod device;
+pub mod isa;
 pub mod memory;
 pub mod ports;
