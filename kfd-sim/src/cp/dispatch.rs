@@ -1,0 +1,241 @@
+//! A kernel dispatch in flight: its workgroups, where they sit, how far they are.
+//!
+//! Workgroups are placed as the dispatcher allows and executed in slices of wave-instructions, oldest first, so a kernel
+//! that spins is interleaved with everything else. The dispatch's *horizon* is the GPU time at which it would end if what
+//! has been executed so far were all of it: the GPU clock never passes the horizon of a dispatch that still runs.
+
+use std::collections::VecDeque;
+
+use super::api::HardwareQueue;
+use super::clock::GpuClock;
+use super::cu_mask::CuMask;
+use super::dispatcher::{Dispatcher, Grant, Needs, Turn};
+use super::kernel::{MakeWorkgroup, RunWorkgroup};
+use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
+use crate::memory::AddressSpace;
+use crate::timing::{Shape, TimingModel, Work};
+
+/// Wave-instructions that one workgroup executes before the next one's turn.
+const WORKGROUP_BUDGET: u64 = 4096;
+
+/// What a slice came to.
+#[derive(Debug)]
+pub(crate) enum Slice {
+    /// Goes on later.
+    Running,
+    /// No room on the CUs whose turn it is, and nothing resident.
+    Blocked,
+    /// Every workgroup is done.
+    Finished,
+    /// A workgroup died.
+    Fault(ExecFault),
+}
+
+/// The parts of the device that execution needs.
+pub(crate) struct Machine<'a> {
+    pub mem: &'a AddressSpace,
+    pub cache: &'a mut CodeCache,
+    pub dispatcher: &'a mut Dispatcher,
+    pub clock: &'a GpuClock,
+    pub model: &'a dyn TimingModel,
+    pub make: &'a MakeWorkgroup,
+}
+
+struct Resident {
+    id: [u32; 3],
+    grant: Grant,
+    slot: u32,
+    /// Made at its first slice, so that waiting workgroups hold no registers.
+    run: Option<Box<dyn RunWorkgroup>>,
+}
+
+/// A dispatch from launch until its last workgroup has been executed.
+pub(crate) struct Dispatch {
+    pub queue: u32,
+    pub index: u64,
+    launch: Launch,
+    hardware: HardwareQueue,
+    needs: Needs,
+    shape: Shape,
+    turn: Turn,
+    next: u64,
+    resident: VecDeque<Resident>,
+    /// First scratch slots of blocks that are free; `None` when the kernel uses no scratch.
+    scratch: Option<Vec<u32>>,
+    start_ns: u64,
+    /// Time that it could not run: blocked, or its queue paused.
+    lost_ns: u64,
+    work: Work,
+    horizon: u64,
+    /// Whether the clock may pass the horizon, since nothing of it can run now.
+    pub idle: bool,
+    /// CUs used, for each shader engine.
+    pub cus_used: Vec<u64>,
+}
+
+fn instructions(stats: &ExecStats) -> u64 {
+    stats.salu + stats.valu + stats.smem + stats.vmem + stats.lds
+}
+
+fn bytes(stats: &ExecStats) -> u64 {
+    stats.vmem_read_bytes + stats.vmem_write_bytes
+}
+
+/// What a workgroup of this launch occupies.
+pub(crate) fn needs(launch: &Launch) -> Needs {
+    Needs {
+        waves: launch.waves_per_workgroup(),
+        vgprs: launch.vgprs(),
+        sgprs: launch.sgprs(),
+        lds_bytes: launch.lds_bytes(),
+    }
+}
+
+/// What identifies a dispatch at its launch.
+pub(crate) struct Start {
+    pub queue: u32,
+    pub index: u64,
+    pub hardware: HardwareQueue,
+    pub now: u64,
+    /// Waves for which the queue has scratch memory, if the kernel uses any.
+    pub scratch_waves: Option<u32>,
+}
+
+impl Dispatch {
+    pub fn new(
+        launch: Launch,
+        start: Start,
+        mask: &CuMask,
+        device: &Dispatcher,
+        model: &dyn TimingModel,
+    ) -> Self {
+        let needs = needs(&launch);
+        let workgroups = launch.workgroups().iter().map(|&n| u64::from(n)).product();
+        let cus_per_se = mask.cus_per_se();
+        let cus_used = vec![0; cus_per_se.len()];
+        let waves_per_cu = device.workgroups_per_cu(&needs) * needs.waves;
+        let shape = Shape { workgroups, waves_per_workgroup: needs.waves, cus_per_se, waves_per_cu };
+        let blocks = |waves: u32| (0..waves / needs.waves).rev().map(|i| i * needs.waves).collect();
+        let mut dispatch = Self {
+            queue: start.queue,
+            index: start.index,
+            hardware: start.hardware,
+            scratch: start.scratch_waves.map(blocks),
+            launch,
+            needs,
+            shape,
+            turn: Turn::new(mask),
+            next: 0,
+            resident: VecDeque::new(),
+            start_ns: start.now,
+            lost_ns: 0,
+            work: Work::default(),
+            horizon: 0,
+            idle: false,
+            cus_used,
+        };
+        dispatch.update_horizon(model);
+        dispatch
+    }
+
+    /// See the module's description.
+    pub fn horizon(&self) -> u64 {
+        self.horizon
+    }
+
+    /// Wave-instructions executed.
+    pub fn instructions(&self) -> u64 {
+        self.work.instructions
+    }
+
+    fn update_horizon(&mut self, model: &dyn TimingModel) {
+        let execution = model.execution_ns(&self.shape, &self.work);
+        self.horizon = self.start_ns + self.lost_ns + model.dispatch_overhead_ns() + execution;
+    }
+
+    /// Goes on after a time in which nothing of it could run: that time does not count as execution.
+    pub fn catch_up(&mut self, now: u64) {
+        if self.idle {
+            self.idle = false;
+            let lost = now.saturating_sub(self.horizon);
+            self.lost_ns += lost;
+            self.horizon += lost;
+        }
+    }
+
+    fn place(&mut self, dispatcher: &mut Dispatcher) {
+        while self.next < self.shape.workgroups {
+            let slot = match &mut self.scratch {
+                None => 0,
+                Some(free) => match free.last() {
+                    Some(&slot) => slot,
+                    None => return,
+                },
+            };
+            let Some(grant) = dispatcher.place(&mut self.turn, &self.needs) else { return };
+            if let Some(free) = &mut self.scratch {
+                free.pop();
+            }
+            let [x, y, _] = self.launch.workgroups().map(u64::from);
+            let id = [self.next % x, self.next / x % y, self.next / (x * y)].map(|n| n as u32);
+            self.next += 1;
+            self.cus_used[grant.se as usize] |= 1 << (grant.sh * 16 + grant.cu);
+            self.resident.push_back(Resident { id, grant, slot, run: None });
+        }
+    }
+
+    /// Executes up to `budget` wave-instructions.
+    pub fn slice(&mut self, machine: &mut Machine<'_>, mut budget: u64) -> Slice {
+        loop {
+            self.place(machine.dispatcher);
+            let Some(mut group) = self.resident.pop_front() else {
+                let finished = self.next == self.shape.workgroups;
+                return if finished { Slice::Finished } else { Slice::Blocked };
+            };
+            if budget == 0 {
+                self.resident.push_front(group);
+                return Slice::Running;
+            }
+            let run = group.run.get_or_insert_with(|| {
+                let HardwareQueue { me, pipe, queue } = self.hardware;
+                let Grant { se, sh, cu, .. } = group.grant;
+                let place = Placement { se, sh, cu, pipe, queue, me, scratch_slot: group.slot };
+                (machine.make)(&self.launch, group.id, place)
+            });
+            let before = run.stats();
+            let tick = machine.clock.counter_at(self.horizon);
+            let quota = budget.min(WORKGROUP_BUDGET);
+            let progress = run.run(&self.launch, machine.mem, machine.cache, &|| tick, quota);
+            let after = run.stats();
+            let executed = instructions(&after) - instructions(&before);
+            self.work.instructions += executed;
+            self.work.bytes += bytes(&after) - bytes(&before);
+            self.work.longest_workgroup = self.work.longest_workgroup.max(instructions(&after));
+            // A slice without instructions still costs budget, or a workgroup that only yields would spin here.
+            budget = budget.saturating_sub(executed.max(64));
+            self.update_horizon(machine.model);
+            match progress {
+                Progress::Yielded => self.resident.push_back(group),
+                Progress::Done => self.leave(group, machine.dispatcher),
+                Progress::Fault(fault) => {
+                    self.leave(group, machine.dispatcher);
+                    return Slice::Fault(fault);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, group: Resident, dispatcher: &mut Dispatcher) {
+        dispatcher.release(&group.grant);
+        if let Some(free) = &mut self.scratch {
+            free.push(group.slot);
+        }
+    }
+
+    /// Kills what is resident and gives its room back.
+    pub fn abandon(mut self, dispatcher: &mut Dispatcher) {
+        while let Some(group) = self.resident.pop_front() {
+            dispatcher.release(&group.grant);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How workgroups are executed: the instruction interpreter, behind a seam so that the command processor is tested with
+//! kernels that do exactly what a test wants.
+
+use crate::isa::{CodeCache, ExecStats, Launch, Placement, Progress, Workgroup};
+use crate::memory::AddressSpace;
+
+/// A workgroup that can be run in slices.
+pub(crate) trait RunWorkgroup: Send {
+    /// Runs up to `budget` wave-instructions. `clock` is the GPU counter.
+    fn run(
+        &mut self,
+        launch: &Launch,
+        mem: &AddressSpace,
+        cache: &mut CodeCache,
+        clock: &dyn Fn() -> u64,
+        budget: u64,
+    ) -> Progress;
+
+    /// What has been executed so far.
+    fn stats(&self) -> ExecStats;
+}
+
+impl RunWorkgroup for Workgroup {
+    fn run(
+        &mut self,
+        launch: &Launch,
+        mem: &AddressSpace,
+        cache: &mut CodeCache,
+        clock: &dyn Fn() -> u64,
+        budget: u64,
+    ) -> Progress {
+        Workgroup::run(self, launch, mem, cache, clock, budget)
+    }
+
+    fn stats(&self) -> ExecStats {
+        *Workgroup::stats(self)
+    }
+}
+
+/// Makes the runnable workgroup `id` of a launch.
+pub(crate) type MakeWorkgroup = dyn Fn(&Launch, [u32; 3], Placement) -> Box<dyn RunWorkgroup> + Send + Sync;
+
+/// The instruction interpreter.
+pub(crate) fn interpreter(launch: &Launch, id: [u32; 3], place: Placement) -> Box<dyn RunWorkgroup> {
+    Box::new(Workgroup::new(launch, id, place))
+}

@@ -1,0 +1,106 @@
+//! What the device did: the dispatch log and the counters that tests and tools read.
+//!
+//! The command processor's thread writes, any thread reads, under one mutex held only to copy.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::api::HardwareQueue;
+use super::aql::PacketType;
+
+/// Completed packets that are kept; older ones are dropped and counted.
+const KEPT: usize = 65_536;
+
+/// One AQL packet, from launch to completion. Times are GPU ns ([`GpuClock::now_ns`](super::GpuClock::now_ns)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DispatchRecord {
+    /// Queue id.
+    pub queue: u32,
+    /// Index of the packet in its queue (never wraps).
+    pub index: u64,
+    /// Packet type.
+    pub kind: PacketType,
+    /// Whether the barrier bit was set.
+    pub barrier_bit: bool,
+    /// Kernel dispatch: address of the kernel descriptor, else 0.
+    pub kernel_object: u64,
+    /// Kernel's name, from the code object's dynamic symbols.
+    pub kernel_name: Option<String>,
+    /// Work-items of the grid.
+    pub grid: [u32; 3],
+    /// Work-items of a workgroup.
+    pub workgroup: [u16; 3],
+    /// CUs that workgroups were placed on, for each shader engine: bit = SH * 16 + CU.
+    pub cus_used: Vec<u64>,
+    /// Barrier packets: the signals waited for.
+    pub dependencies: Vec<u64>,
+    /// When it was launched (barriers: when their dependencies were met).
+    pub start_ns: u64,
+    /// When it completed.
+    pub end_ns: u64,
+    /// Wave-instructions executed.
+    pub instructions: u64,
+}
+
+impl DispatchRecord {
+    /// Number of CUs used in each shader engine.
+    pub fn cus_per_se(&self) -> Vec<u32> {
+        self.cus_used.iter().map(|bits| bits.count_ones()).collect()
+    }
+}
+
+/// Counters of one queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Doorbell rings seen (several stores between two looks count once).
+    pub doorbells: u64,
+    /// Completed packets by type.
+    pub packets: BTreeMap<PacketType, u64>,
+    /// Completed packets that had the barrier bit.
+    pub barrier_bits: u64,
+    /// Times the device came to a slot below the write index whose packet was not published yet.
+    pub unpublished_slots: u64,
+    /// Times the queue asked the runtime for scratch memory.
+    pub scratch_requests: u64,
+    /// SDMA packets executed.
+    pub sdma_packets: u64,
+    /// Why the queue stopped, if it did.
+    pub failure: Option<String>,
+}
+
+/// Counters of the device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpStats {
+    /// Host time that the GPU clock stood still because the simulation could not keep up, ns.
+    pub stall_ns: u64,
+    /// Wave-instructions executed.
+    pub instructions: u64,
+    /// Queues, destroyed ones included.
+    pub queues: BTreeMap<u32, QueueStats>,
+    /// Completed packets that the dispatch log no longer holds.
+    pub log_dropped: u64,
+}
+
+/// The shared record.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub log: VecDeque<DispatchRecord>,
+    pub stats: CpStats,
+    pub hardware: BTreeMap<u32, HardwareQueue>,
+}
+
+impl Record {
+    pub fn queue(&mut self, id: u32) -> &mut QueueStats {
+        self.stats.queues.entry(id).or_default()
+    }
+
+    pub fn completed(&mut self, entry: DispatchRecord) {
+        let stats = self.queue(entry.queue);
+        *stats.packets.entry(entry.kind).or_default() += 1;
+        stats.barrier_bits += u64::from(entry.barrier_bit);
+        if self.log.len() == KEPT {
+            self.log.pop_front();
+            self.stats.log_dropped += 1;
+        }
+        self.log.push_back(entry);
+    }
+}
