@@ -213,7 +213,14 @@ impl Inner {
                 &raw mut found,
             )
         };
-        runtime.check("hsa_executable_get_symbol_by_name", status).map_err(|error| self.explain(error))?;
+        runtime.check("hsa_executable_get_symbol_by_name", status).map_err(|error| {
+            let mut error = self.explain(error);
+            if let (Error::Hsa { context, .. }, HSA_STATUS_ERROR_INVALID_SYMBOL_NAME) = (&mut error, status) {
+                // ROCr reads .symtab alone, which linkers and strip leave out on request.
+                context.push_str("; if the code object was stripped of its symbol table, link it without --strip-all");
+            }
+            error
+        })?;
         let mut object = 0u64;
         // SAFETY: the symbol is a kernel's (its metadata says so), for which this attribute is a uint64_t.
         let status = unsafe {
