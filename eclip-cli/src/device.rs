@@ -1,6 +1,8 @@
 //! Which device this process uses: the GPU behind `/dev/kfd`, or the simulated one that is linked into this program.
 
 use std::env;
+use std::ops::Sub;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use eclip_hsa::{Agent, Runtime};
@@ -28,13 +30,12 @@ impl Device {
                 "{VARIABLE} is {wish:?}: set it to `real` for the GPU behind /dev/kfd, to `sim` for the simulated one, or unset it"
             ),
         };
-        if simulated { control::switch_on() } else { control::switch_off() }
+        if simulated {
+            control::switch_on()
+        } else {
+            control::switch_off()
+        }
         Ok(Self { simulated, asked_for })
-    }
-
-    /// Whether every figure is a simulated one.
-    pub fn is_simulated(self) -> bool {
-        self.simulated
     }
 
     /// Initialises ROCr and takes its first GPU.
@@ -75,15 +76,25 @@ impl Device {
     pub fn simulation(self) -> Option<Simulation> {
         let device = self.simulated.then(control::device)?.ok()?;
         let stats = device.processor().stats();
-        Some(Simulation { stall_ns: stats.stall_ns, instructions: stats.instructions })
+        Some(Simulation { stalled: Duration::from_nanos(stats.stall_ns), instructions: stats.instructions })
     }
 }
 
-/// What simulating has cost so far.
+/// What simulating has cost so far. The difference of two is what it cost in between.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Simulation {
     /// Host time that the GPU's clock stood still.
-    pub stall_ns: u64,
+    pub stalled: Duration,
     /// Wave-instructions executed.
     pub instructions: u64,
+}
+
+impl Sub for Simulation {
+    type Output = Self;
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            stalled: self.stalled - earlier.stalled,
+            instructions: self.instructions - earlier.instructions,
+        }
+    }
 }

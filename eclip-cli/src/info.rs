@@ -40,7 +40,8 @@ fn about(gpu: &Agent, out: &mut impl Write) -> Result<()> {
     }
     match gpu.topology() {
         Ok(topology) => {
-            let source = if gpu.topology_is_exact() { "from the driver" } else { "assumed alike in all engines" };
+            let source =
+                if gpu.topology_is_exact() { "from the driver" } else { "assumed alike in all engines" };
             line(out, "  CUs", format!("{topology}, {source}"))?;
             line(out, "  mask", format!("{} enables all of them", CuMask::all(topology)))?;
         }
@@ -64,11 +65,7 @@ fn about(gpu: &Agent, out: &mut impl Write) -> Result<()> {
     });
     line(out, "  scratch", scratch)?;
     let [x, y, z] = gpu.max_workgroup_dims();
-    line(
-        out,
-        "  workgroup",
-        format!("{} work-items at most ({x} x {y} x {z})", gpu.max_workgroup_size()),
-    )?;
+    line(out, "  workgroup", format!("{} work-items at most ({x} x {y} x {z})", gpu.max_workgroup_size()))?;
     line(out, "  wavefront", format!("{} lanes", gpu.wave_size()))
 }
 

@@ -217,7 +217,9 @@ impl Inner {
             let mut error = self.explain(error);
             if let (Error::Hsa { context, .. }, HSA_STATUS_ERROR_INVALID_SYMBOL_NAME) = (&mut error, status) {
                 // ROCr reads .symtab alone, which linkers and strip leave out on request.
-                context.push_str("; if the code object was stripped of its symbol table, link it without --strip-all");
+                context.push_str(
+                    "; if the code object was stripped of its symbol table, link it without --strip-all",
+                );
             }
             error
         })?;

@@ -133,7 +133,7 @@ impl Pool {
             reported: queue.reported_mask(),
         };
         Audit {
-            agent: format!("{} ({})", self.agent, self.agent.product()),
+            agent: format!("{}, {}", self.agent.product(), self.agent),
             topology: self.agent.topology().map(|topology| topology.to_string()).unwrap_or_default(),
             exact: self.agent.topology_is_exact(),
             budget: self.budget,

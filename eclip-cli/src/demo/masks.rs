@@ -123,14 +123,29 @@ mod tests {
     #[test]
     fn few_engines_are_shared() {
         let texts = texts(CuTopology::new(1, 2, 2, vec![10; 4], true).unwrap());
-        assert_eq!(texts, ["W1 8: 4+4", "W1 20: 10+10", "W1 28: 14+14", "W2 8: 4+4", "W2 20: 10+10", "W2 28: 14+14", "even 20: 10+10"]);
+        assert_eq!(
+            texts,
+            [
+                "W1 8: 4+4",
+                "W1 20: 10+10",
+                "W1 28: 14+14",
+                "W2 8: 4+4",
+                "W2 20: 10+10",
+                "W2 28: 14+14",
+                "even 20: 10+10"
+            ]
+        );
     }
 
     #[test]
     fn any_shape_has_balanced_masks_of_different_labels() {
-        for (xccs, engines, arrays, cus, pairs) in
-            [(1, 1, 1, 2, false), (1, 1, 1, 8, false), (1, 2, 1, 6, true), (1, 3, 2, 5, false), (4, 4, 1, 10, false)]
-        {
+        for (xccs, engines, arrays, cus, pairs) in [
+            (1, 1, 1, 2, false),
+            (1, 1, 1, 8, false),
+            (1, 2, 1, 6, true),
+            (1, 3, 2, 5, false),
+            (4, 4, 1, 10, false),
+        ] {
             let active = vec![cus; (engines * arrays) as usize];
             let topology = Arc::new(CuTopology::new(xccs, engines, arrays, active, pairs).unwrap());
             let masks = choose(&topology).unwrap();
