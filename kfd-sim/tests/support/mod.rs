@@ -110,7 +110,12 @@ impl Rocr {
     /// HSA_AGENT_INFO_NAME.
     pub fn name(&self, agent: Handle) -> String {
         let name: [u8; 32] = self.info(agent, 0);
-        [&name[..], &[0][..]].concat().split(|b| *b == 0).next().map(|n| String::from_utf8_lossy(n).into()).unwrap()
+        [&name[..], &[0][..]]
+            .concat()
+            .split(|b| *b == 0)
+            .next()
+            .map(|n| String::from_utf8_lossy(n).into())
+            .unwrap()
     }
 
     /// The first pool of an agent with these global flags.
@@ -182,4 +187,3 @@ unsafe extern "C" fn collect(handle: Handle, into: *mut c_void) -> Status {
 pub fn device() -> Arc<control::Device> {
     control::device().unwrap()
 }
-
