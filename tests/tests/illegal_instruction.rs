@@ -19,7 +19,8 @@ fn an_illegal_instruction_ends_its_queue_and_no_other() {
     assert!(good.barrier_and(&[token], PATIENCE).is_err());
     let fill = gpu.module("vector").kernel("fill_u32").unwrap();
     let x = gpu.agent.alloc_host::<u32>(64).unwrap();
-    let fine = good.dispatch(fill.dispatch([64, 1, 1], [64, 1, 1]).arg(&x).arg(3u32).arg(64u32), PATIENCE).unwrap();
+    let fine =
+        good.dispatch(fill.dispatch([64, 1, 1], [64, 1, 1]).arg(&x).arg(3u32).arg(64u32), PATIENCE).unwrap();
     fine.wait_timeout(PATIENCE).unwrap();
     assert_eq!(*x.map().unwrap(), [3; 64]);
 }

@@ -126,7 +126,7 @@ fn compile(tools: &Tools, source: &Path, isa: &str, generation: u32, target: &Pa
     }
     run(clang.arg("-c").arg(source).arg("-o").arg(&object))?;
     run(Command::new(&tools.lld)
-        .args(["-shared", "--no-undefined", "--build-id=none", "--strip-all"])
+        .args(["-shared", "--no-undefined", "--build-id=none", "--strip-debug"])
         .arg(&object)
         .arg("-o")
         .arg(target))?;

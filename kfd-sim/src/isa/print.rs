@@ -67,7 +67,11 @@ fn hwreg(imm: i32) -> String {
         19 => "HW_REG_TMA_HI".into(),
         _ => id.to_string(),
     };
-    if offset == 0 && size == 32 { format!("hwreg({name})") } else { format!("hwreg({name}, {offset}, {size})") }
+    if offset == 0 && size == 32 {
+        format!("hwreg({name})")
+    } else {
+        format!("hwreg({name}, {offset}, {size})")
+    }
 }
 
 fn waitcnt(imm: i32) -> String {
@@ -205,7 +209,8 @@ impl Inst {
         let name = self.info.name;
         let imm = self.imm as u32 & 0xffff;
         match op {
-            Endpgm | Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff | EndpgmOrderedPsDone => {
+            Endpgm | Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff
+            | EndpgmOrderedPsDone => {
                 f.write_str(name)?;
                 if op == Endpgm && imm != 0 { write!(f, " {imm}") } else { Ok(()) }
             }

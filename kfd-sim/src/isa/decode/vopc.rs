@@ -219,9 +219,13 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.src = [bits(word, 0, 9) as u16, bits(word, 9, 8) as u16 + reg::VGPR, 0];
     let wide = info.src[0].dwords() == 2;
     match inst.src[0] {
-        249 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" }),
+        249 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" });
+        }
         249 => sdwa(&mut inst, words, true)?,
-        250 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" }),
+        250 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" });
+        }
         250 => dpp(&mut inst, words)?,
         _ => {
             check_sources(&inst, 2)?;
