@@ -213,6 +213,9 @@ impl Inner {
                 &raw mut found,
             )
         };
+        if status == HSA_STATUS_ERROR_INVALID_SYMBOL_NAME {
+            return Err(Error::Stripped { module: self.name.clone(), symbol: symbol.to_owned() });
+        }
         runtime.check("hsa_executable_get_symbol_by_name", status).map_err(|error| self.explain(error))?;
         let mut object = 0u64;
         // SAFETY: the symbol is a kernel's (its metadata says so), for which this attribute is a uint64_t.

@@ -263,3 +263,21 @@ fn a_kernel_that_never_ends_can_be_dropped_with_its_queue() {
     // The hardware queue is gone, so the flag is the host's again.
     flag.write(&[1]).unwrap();
 }
+
+#[test]
+fn a_stripped_code_object_is_named_as_such() {
+    let gpu = gpu();
+    let mut code =
+        eclip_kernels::code_object(&gpu.agent.isa().unwrap().to_string(), "misc").unwrap().to_vec();
+    let name = code.windows(9).position(|bytes| bytes == b"\0.symtab\0").unwrap();
+    code[name + 7] = b'x';
+    // SAFETY: nothing of it is launched.
+    match unsafe { Module::from_bytes(&gpu.agent, "stripped.co", code) }.unwrap().kernel("empty") {
+        Err(Error::Stripped { module, symbol }) => {
+            assert_eq!((&*module, &*symbol), ("stripped.co", "empty.kd"))
+        }
+        // Newer runtimes look kernels up in .dynsym.
+        Ok(_) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
