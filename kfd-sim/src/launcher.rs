@@ -1,0 +1,118 @@
+//! Runs any program on the simulated machine: `eclip sim -- PROGRAM`.
+//!
+//! The program is started with the simulator's shared library preloaded and `ECLIP_DEVICE=sim`; its children inherit
+//! both. A program that is statically linked or set-user-id does not preload, and sees the real machine.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// File name of the simulator's shared library.
+pub const LIBRARY: &str = "libkfd_sim.so";
+/// Names the library's path, instead of the search.
+pub const LIBRARY_VARIABLE: &str = "ECLIP_KFD_SIM";
+
+/// Why a program cannot be started on the simulated machine.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The library is nowhere.
+    #[error(
+        "cannot find {LIBRARY}; tried {}. Build it with `cargo build -p kfd-sim`, or name it in {LIBRARY_VARIABLE}",
+        list(.tried)
+    )]
+    NoLibrary {
+        /// Every path tried.
+        tried: Vec<PathBuf>,
+    },
+    /// The variable names something that is not a file.
+    #[error("{LIBRARY_VARIABLE} is {0}, which is not a file")]
+    BadVariable(PathBuf),
+    /// A preload path cannot hold a colon or a space.
+    #[error(
+        "{0} holds a space or a colon, which the loader takes as a separator; move it or link to it elsewhere"
+    )]
+    BadPath(PathBuf),
+    /// This program's own path is unknown.
+    #[error("cannot find this program's own path: {0}")]
+    NoSelf(#[from] std::io::Error),
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Where the library may be, for an executable at `exe`: beside it, in its `deps`, in its parent's folder if it is itself
+/// in a `deps` or `examples` folder, and in an installed tree.
+pub fn candidates(exe: &Path) -> Vec<PathBuf> {
+    let Some(folder) = exe.parent() else { return Vec::new() };
+    let mut found = vec![folder.join(LIBRARY), folder.join("deps").join(LIBRARY)];
+    if let Some(above) = folder.parent() {
+        found.extend([
+            above.join(LIBRARY),
+            above.join("deps").join(LIBRARY),
+            above.join("lib/eclip").join(LIBRARY),
+            above.join("lib").join(LIBRARY),
+        ]);
+    }
+    found
+}
+
+/// Finds the simulator's shared library.
+pub fn library() -> Result<PathBuf, LaunchError> {
+    if let Some(path) = std::env::var_os(LIBRARY_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from) {
+        return if path.is_file() {
+            Ok(std::path::absolute(path)?)
+        } else {
+            Err(LaunchError::BadVariable(path))
+        };
+    }
+    let tried = candidates(&std::env::current_exe()?);
+    tried.iter().find(|p| p.is_file()).cloned().ok_or(LaunchError::NoLibrary { tried })
+}
+
+/// A command that runs `program` on the simulated machine.
+pub fn command(program: impl AsRef<OsStr>) -> Result<Command, LaunchError> {
+    let library = library()?;
+    let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let mut command = Command::new(program);
+    command.env("LD_PRELOAD", preload(&library, &before)?).env("ECLIP_DEVICE", "sim");
+    Ok(command)
+}
+
+/// The library, before what is preloaded already.
+fn preload(library: &Path, before: &OsStr) -> Result<OsString, LaunchError> {
+    if library.as_os_str().as_encoded_bytes().iter().any(|b| b" :".contains(b)) {
+        return Err(LaunchError::BadPath(library.into()));
+    }
+    let mut value = library.as_os_str().to_owned();
+    if !before.is_empty() {
+        value.push(":");
+        value.push(before);
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_beside_in_deps_above_and_in_an_installed_tree() {
+        let found = candidates(Path::new("/x/target/debug/eclip"));
+        for place in ["/x/target/debug/", "/x/target/debug/deps/", "/x/target/lib/eclip/"] {
+            assert!(found.contains(&Path::new(place).join(LIBRARY)), "{place}: {found:?}");
+        }
+        assert!(
+            candidates(Path::new("/x/target/debug/deps/test-1"))
+                .contains(&Path::new("/x/target/debug").join(LIBRARY))
+        );
+        let error = LaunchError::NoLibrary { tried: found }.to_string();
+        assert!(error.contains("/x/target/debug/libkfd_sim.so") && error.contains("cargo build -p kfd-sim"));
+    }
+
+    #[test]
+    fn what_was_preloaded_stays() {
+        assert_eq!(preload(Path::new("/a/b.so"), OsStr::new("/c.so")).unwrap(), "/a/b.so:/c.so");
+        assert!(preload(Path::new("/a b/c.so"), OsStr::new("")).is_err());
+    }
+}
