@@ -122,6 +122,9 @@ impl Launch {
         if properties & PROP_WAVE32 != 0 {
             return Err(LaunchError::Unsupported("wave32".into()));
         }
+        if rsrc1 >> 12 & 0xf != 0 {
+            return Err(LaunchError::Unsupported("a rounding mode other than to nearest even".into()));
+        }
         if entry % 4 != 0 {
             return Err(LaunchError::Unsupported(format!("entry {entry:#x} is not a multiple of 4")));
         }
@@ -201,7 +204,7 @@ impl Launch {
     pub(super) fn initial_sgprs(&self, id: [u32; 3], wave: u32, waves: u32, place: &Placement) -> Vec<u32> {
         let mut user = Vec::with_capacity(32);
         let has = |bit: u32| self.properties & bit != 0;
-        let mut push64 = |user: &mut Vec<u32>, value: u64| user.extend([value as u32, (value >> 32) as u32]);
+        let push64 = |user: &mut Vec<u32>, value: u64| user.extend([value as u32, (value >> 32) as u32]);
         let scratch = self.desc.scratch;
         if has(PROP_PRIVATE_BUFFER) {
             user.extend(scratch.map_or([0; 4], |s| s.resource));

@@ -10,10 +10,16 @@
 //!
 //! Facts come from AMD's "Vega" and "Vega 7nm" shader ISA documents and from LLVM's AMDGPU usage guide.
 
+mod code_cache;
+pub mod decode;
+mod exec;
 pub mod fault;
+pub mod inst;
 pub mod launch;
+mod print;
 pub mod workgroup;
 
+pub use code_cache::CodeCache;
 pub use fault::{ExecFault, LaunchError, Progress};
 pub use launch::{Launch, LaunchDesc, ScratchDesc};
-pub use workgroup::{CodeCache, ExecStats, Placement, Workgroup};
+pub use workgroup::{ExecStats, Placement, Workgroup};

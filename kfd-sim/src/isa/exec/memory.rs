@@ -1,0 +1,213 @@
+//! Global memory as instructions see it: translation with a small span cache, atomic accesses on host memory.
+//!
+//! Host threads and other queues access the same bytes at the same time. Aligned loads and stores of up to 8 bytes are
+//! single-copy atomic (relaxed: ordering comes from the packets' fences and from atomics, as on the hardware); GPU atomics
+//! are sequentially consistent host atomics, so that signals can be shared with the host.
+
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use super::Stop;
+use crate::memory::{Access, AddressSpace, MemoryFault, Span};
+
+/// Spans remembered.
+const SPANS: usize = 8;
+
+/// A wave's way to global memory.
+pub struct Port<'a> {
+    space: &'a AddressSpace,
+    generation: u64,
+    spans: [Option<Span>; SPANS],
+    newest: usize,
+    /// Bytes read, for statistics.
+    pub read: u64,
+    /// Bytes written, for statistics.
+    pub written: u64,
+}
+
+/// Read-modify-write operations of memory and LDS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rmw {
+    /// Exchange.
+    Swap,
+    /// Exchange if equal.
+    CmpSwap,
+    /// Addition.
+    Add,
+    /// Memory minus data.
+    Sub,
+    /// Data minus memory.
+    Rsub,
+    /// Signed minimum.
+    Smin,
+    /// Unsigned minimum.
+    Umin,
+    /// Signed maximum.
+    Smax,
+    /// Unsigned maximum.
+    Umax,
+    /// And.
+    And,
+    /// Or.
+    Or,
+    /// Exclusive or.
+    Xor,
+    /// Increment, wrapping to 0 at the limit given.
+    Inc,
+    /// Decrement, wrapping to the limit given.
+    Dec,
+}
+
+impl Rmw {
+    /// New value of a `bits` wide cell.
+    pub fn apply(self, old: u64, data: u64, compare: u64, bits: u32) -> u64 {
+        let signed = |value: u64| (value << (64 - bits)) as i64 >> (64 - bits);
+        let smaller = signed(data) < signed(old);
+        let new = match self {
+            Rmw::Swap => data,
+            Rmw::CmpSwap => if old == compare { data } else { old },
+            Rmw::Add => old.wrapping_add(data),
+            Rmw::Sub => old.wrapping_sub(data),
+            Rmw::Rsub => data.wrapping_sub(old),
+            Rmw::Smin => if smaller { data } else { old },
+            Rmw::Umin => old.min(data),
+            Rmw::Smax => if smaller { old } else { data },
+            Rmw::Umax => old.max(data),
+            Rmw::And => old & data,
+            Rmw::Or => old | data,
+            Rmw::Xor => old ^ data,
+            Rmw::Inc => if old >= data { 0 } else { old + 1 },
+            Rmw::Dec => if old == 0 || old > data { data } else { old - 1 },
+        };
+        if bits == 32 { new & 0xffff_ffff } else { new }
+    }
+}
+
+macro_rules! access {
+    ($load:ident, $store:ident, $int:ty, $atomic:ty) => {
+        /// Loads; single-copy atomic where aligned.
+        #[inline]
+        pub fn $load(&mut self, va: u64) -> Result<$int, MemoryFault> {
+            const LEN: usize = size_of::<$int>();
+            let host = self.reach(va, LEN as u64, Access::Read)?;
+            if host as usize % LEN == 0 {
+                // SAFETY: `reach` found LEN mapped bytes, valid until the unmapping is noticed through the generation,
+                // and the pointer is aligned. Everything that shares this memory with other threads uses atomics.
+                // Relaxed: pairs with nothing; fences are the packets' business.
+                return Ok(unsafe { <$atomic>::from_ptr(host.cast()) }.load(Ordering::Relaxed));
+            }
+            let mut bytes = [0u8; LEN];
+            for (n, byte) in bytes.iter_mut().enumerate() {
+                // SAFETY: as above; bytes are always aligned. Relaxed: as above.
+                *byte = unsafe { AtomicU8::from_ptr(host.add(n)) }.load(Ordering::Relaxed);
+            }
+            Ok(<$int>::from_le_bytes(bytes))
+        }
+
+        /// Stores; single-copy atomic where aligned.
+        #[inline]
+        pub fn $store(&mut self, va: u64, value: $int) -> Result<(), MemoryFault> {
+            const LEN: usize = size_of::<$int>();
+            let host = self.reach(va, LEN as u64, Access::Write)?;
+            if host as usize % LEN == 0 {
+                // SAFETY: `reach` found LEN mapped, writable bytes, valid until the unmapping is noticed through the
+                // generation, and the pointer is aligned. Relaxed: pairs with nothing; fences are the packets' business.
+                unsafe { <$atomic>::from_ptr(host.cast()) }.store(value, Ordering::Relaxed);
+                return Ok(());
+            }
+            for (n, byte) in value.to_le_bytes().into_iter().enumerate() {
+                // SAFETY: as above; bytes are always aligned. Relaxed: as above.
+                unsafe { AtomicU8::from_ptr(host.add(n)) }.store(byte, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+    };
+}
+
+impl<'a> Port<'a> {
+    /// A port to an address space.
+    pub fn new(space: &'a AddressSpace) -> Self {
+        Port { space, generation: space.generation(), spans: [None; SPANS], newest: 0, read: 0, written: 0 }
+    }
+
+    /// Forgets cached spans if a mapping changed; true if so. Called before every instruction.
+    #[inline]
+    pub fn refresh(&mut self) -> bool {
+        let generation = self.space.generation();
+        if generation == self.generation {
+            return false;
+        }
+        self.generation = generation;
+        self.spans = [None; SPANS];
+        true
+    }
+
+    /// Generation of the mappings that cached spans belong to.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Host address of mapped bytes.
+    #[inline]
+    pub fn reach(&mut self, va: u64, len: u64, access: Access) -> Result<*mut u8, MemoryFault> {
+        if let Some(span) = &self.spans[self.newest]
+            && span.contains(va, len)
+            && permits(span, access)
+        {
+            return Ok(span.at(va));
+        }
+        self.search(va, len, access)
+    }
+
+    #[cold]
+    fn search(&mut self, va: u64, len: u64, access: Access) -> Result<*mut u8, MemoryFault> {
+        for (n, span) in self.spans.iter().enumerate() {
+            if let Some(span) = span
+                && span.contains(va, len)
+                && permits(span, access)
+            {
+                self.newest = n;
+                return Ok(span.at(va));
+            }
+        }
+        let span = self.space.translate(va, len, access)?;
+        self.newest = (self.newest + 1) % SPANS;
+        self.spans[self.newest] = Some(span);
+        Ok(span.at(va))
+    }
+
+    access!(load8, store8, u8, AtomicU8);
+    access!(load16, store16, u16, AtomicU16);
+    access!(load32, store32, u32, AtomicU32);
+    access!(load64, store64, u64, AtomicU64);
+
+    /// Read-modify-write of 4 or 8 bytes; returns the old value.
+    pub fn atomic(&mut self, va: u64, bits: u32, op: Rmw, data: u64, compare: u64) -> Result<u64, Stop> {
+        let len = u64::from(bits / 8);
+        let host = self.reach(va, len, Access::Atomic)?;
+        if va % len != 0 || host as u64 % len != 0 {
+            return Err(Stop::Unaligned(va, bits / 8));
+        }
+        // SeqCst: pairs with the host's atomics on signals and queue indices, whatever their ordering.
+        if bits == 32 {
+            // SAFETY: `reach` found 4 mapped, writable bytes, and the pointer is aligned.
+            let cell = unsafe { AtomicU32::from_ptr(host.cast()) };
+            let update = |old: u32| Some(op.apply(u64::from(old), data, compare, 32) as u32);
+            let old = cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+            Ok(u64::from(old.unwrap_or_else(|old| old)))
+        } else {
+            // SAFETY: as above, of 8 bytes.
+            let cell = unsafe { AtomicU64::from_ptr(host.cast()) };
+            let old = cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(op.apply(old, data, compare, 64)));
+            Ok(old.unwrap_or_else(|old| old))
+        }
+    }
+}
+
+#[inline]
+fn permits(span: &Span, access: Access) -> bool {
+    match access {
+        Access::Read => true,
+        Access::Write | Access::Atomic => span.writable,
+        Access::Execute => span.executable,
+    }
+}

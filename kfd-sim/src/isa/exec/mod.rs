@@ -1,0 +1,169 @@
+//! What instructions do. One file per concept; [`step`] sends each instruction to its own.
+//!
+//! Memory is in order: a load has its result when the instruction ends, so `s_waitcnt` has nothing to wait for. The
+//! places where real caches would be written back or invalidated call [`Env::cache_maintenance`].
+
+mod compare;
+mod control;
+mod divide;
+mod float;
+mod half;
+mod lanes;
+mod lds;
+mod memory;
+mod minmax;
+mod packed;
+mod scalar;
+mod scalar_memory;
+mod transcendental;
+mod vector1;
+mod vector2;
+mod vector3;
+mod vector_memory;
+mod wave;
+
+pub use lds::Lds;
+pub use memory::Port;
+pub use wave::{State, Wave};
+
+use super::inst::{Inst, Op};
+use super::workgroup::ExecStats;
+use crate::memory::MemoryFault;
+
+/// One value for each lane.
+pub type Lanes = [u32; 64];
+
+/// Why an instruction could not be executed.
+#[derive(Debug, PartialEq)]
+pub enum Stop {
+    /// Not implemented, or not allowed in this state.
+    Unsupported(&'static str),
+    /// Global memory.
+    Memory(MemoryFault),
+    /// Misaligned atomic or LDS access.
+    Unaligned(u64, u32),
+    /// Offset and length of an access beyond the workgroup's LDS.
+    Lds(u32, u32),
+    /// Offset and length of an access beyond the lane's private segment.
+    Scratch(u64, u32),
+    /// `s_trap`.
+    Trap(u8),
+}
+
+impl From<MemoryFault> for Stop {
+    fn from(fault: MemoryFault) -> Self {
+        Stop::Memory(fault)
+    }
+}
+
+/// Result of an instruction.
+pub type Done = Result<(), Stop>;
+
+/// Which caches an instruction writes back or invalidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Instruction cache.
+    Instruction,
+    /// Scalar data cache.
+    Scalar,
+    /// Vector L1 cache.
+    Vector,
+}
+
+/// Where a workgroup's flat addresses go that are not global memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Apertures {
+    /// Base of the LDS aperture.
+    pub lds: u64,
+    /// Base of the scratch aperture.
+    pub scratch: u64,
+    /// Private-segment bytes of each lane.
+    pub private_bytes: u32,
+}
+
+/// What an instruction reaches beyond its wave.
+pub struct Env<'a> {
+    /// Global memory.
+    pub port: Port<'a>,
+    /// The workgroup's LDS.
+    pub lds: &'a mut Lds,
+    /// Statistics.
+    pub stats: &'a mut ExecStats,
+    /// Clock of `s_memtime`.
+    pub clock: &'a dyn Fn() -> u64,
+    /// Flat apertures.
+    pub apertures: Apertures,
+}
+
+impl Env<'_> {
+    /// Cache write-back and invalidation. Simulated memory is coherent, so there is nothing to do yet: this is the place
+    /// for a memory model in which caches hide writes.
+    pub fn cache_maintenance(&mut self, _cache: Cache) {}
+}
+
+/// Executes one instruction. `wave.pc` already points behind it.
+pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    match inst.op {
+        Op::Vop2(op) => {
+            env.stats.valu += 1;
+            env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+            vector2::execute(wave, inst, op)
+        }
+        Op::Vop1(op) => {
+            env.stats.valu += 1;
+            env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+            vector1::execute(wave, inst, op)
+        }
+        Op::Vop3(op) => {
+            env.stats.valu += 1;
+            env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+            vector3::execute(wave, inst, op)
+        }
+        Op::Vopc(op) => {
+            env.stats.valu += 1;
+            env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+            compare::execute(wave, inst, op)
+        }
+        Op::Vop3p(op) => {
+            env.stats.valu += 1;
+            env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+            packed::execute(wave, inst, op)
+        }
+        Op::Sop1(op) => {
+            env.stats.salu += 1;
+            scalar::sop1(wave, inst, op)
+        }
+        Op::Sop2(op) => {
+            env.stats.salu += 1;
+            scalar::sop2(wave, inst, op)
+        }
+        Op::Sopc(op) => {
+            env.stats.salu += 1;
+            scalar::sopc(wave, inst, op)
+        }
+        Op::Sopk(op) => {
+            env.stats.salu += 1;
+            control::sopk(wave, inst, op, env)
+        }
+        Op::Sopp(op) => {
+            env.stats.salu += 1;
+            control::sopp(wave, inst, op, env)
+        }
+        Op::Smem(op) => {
+            env.stats.smem += 1;
+            scalar_memory::execute(wave, inst, op, env)
+        }
+        Op::Ds(op) => {
+            env.stats.lds += 1;
+            lds::execute(wave, inst, op, env)
+        }
+        Op::Flat(op) => {
+            env.stats.vmem += 1;
+            vector_memory::flat(wave, inst, op, env)
+        }
+        Op::Mubuf(op) => {
+            env.stats.vmem += 1;
+            vector_memory::buffer(wave, inst, op, env)
+        }
+    }
+}
