@@ -13,6 +13,7 @@ pub mod agent;
 pub mod batch;
 pub mod budget;
 pub mod code_object;
+pub mod counts;
 pub mod cu_mask;
 pub mod dispatch;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod topology;
 
 pub use agent::Agent;
 pub use batch::Batch;
+pub use counts::PacketCounts;
 pub use cu_mask::{CuMask, MaskRules};
 pub use dispatch::{Arg, Dispatch};
 pub use error::{Error, Failure, Result};

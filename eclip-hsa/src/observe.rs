@@ -29,13 +29,15 @@ impl Observed {
     }
 
     /// Whether exactly as many CUs of each shader engine were seen as the mask enables. CU numbers are not compared:
-    /// they may be physical ones on harvested parts. With several XCCs the register does not tell which.
+    /// they may be physical ones on harvested parts. With several XCCs the register does not tell which. On gfx10 and later it
+    /// tells workgroup processors, which are pairs of CUs, and those are compared.
     pub fn agrees_with(&self, mask: &CuMask) -> bool {
         let asked = mask.cus_by_engine();
         let xccs = asked.len() as u32;
         let engines = mask.topology().shader_engines();
+        let each = if mask.topology().wgp_pairs() { 2 } else { 1 };
         let total: Vec<u32> =
-            (0..engines as usize).map(|se| asked.iter().map(|xcc| xcc[se]).max().unwrap_or(0)).collect();
+            (0..engines as usize).map(|se| asked.iter().map(|xcc| xcc[se]).max().unwrap_or(0) / each).collect();
         xccs >= 1 && self.cus_by_engine(engines) == total
     }
 }
@@ -69,4 +71,36 @@ pub fn observe(
         hardware_queues: ids.iter().filter_map(|id| id.queue).collect(),
         workgroups,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::topology::CuTopology;
+
+    fn seen(places: impl IntoIterator<Item = (u32, u32, u32)>) -> Observed {
+        let cus: BTreeSet<_> = places.into_iter().collect();
+        Observed { workgroups: cus.len() as u32, cus, hardware_queues: BTreeSet::new() }
+    }
+
+    #[test]
+    fn counts_of_each_engine_are_compared() {
+        let topology = Arc::new(CuTopology::uniform(4, 1, 15).unwrap());
+        let mask = CuMask::shader_engines(&topology, &[1, 3]).unwrap();
+        let right = |se: u32| (0..15).map(move |cu| (se, 0, cu));
+        assert!(seen(right(1).chain(right(3))).agrees_with(&mask));
+        assert!(!seen(right(1).chain(right(2))).agrees_with(&mask));
+        assert!(!seen(right(1)).agrees_with(&mask));
+        assert!(!seen(right(1).chain(right(3)).chain([(0, 0, 0)])).agrees_with(&mask));
+    }
+
+    #[test]
+    fn gfx10_shows_pairs() {
+        let topology = Arc::new(CuTopology::new(1, 2, 1, vec![10, 10], true).unwrap());
+        let mask = CuMask::per_shader_engine(&topology, &[4, 4]).unwrap();
+        assert!(seen([(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)]).agrees_with(&mask));
+        assert!(!seen([(0, 0, 0), (0, 0, 1), (1, 0, 0)]).agrees_with(&mask));
+    }
 }

@@ -15,6 +15,7 @@ use hsa_sys::*;
 use crate::agent::{Agent, PoolKind};
 use crate::batch::{Batch, Prepared};
 use crate::budget::QueueBudget;
+use crate::counts::{Counters, PacketCounts};
 use crate::cu_mask::CuMask;
 use crate::dispatch::Dispatch;
 use crate::error::{Error, Failure, Result};
@@ -160,6 +161,7 @@ pub(crate) struct QueueState {
     queue: NonNull<hsa_queue_t>,
     id: u64,
     flights: Flights<Signal, Hold>,
+    counters: Counters,
     kernargs: Arc<Kernargs>,
     profiling: bool,
     drain: Duration,
@@ -299,6 +301,7 @@ impl Queue {
             // SAFETY: the queue is alive.
             id: unsafe { queue.as_ref() }.id,
             flights: Flights::new(options.size),
+            counters: Counters::default(),
             kernargs,
             profiling: options.profiling,
             drain: options.drain,
@@ -359,6 +362,11 @@ impl Queue {
     pub fn unfinished(&self) -> u32 {
         self.state.flights.sweep_all();
         self.state.flights.unfinished()
+    }
+
+    /// Packets that it was given so far.
+    pub fn packet_counts(&self) -> PacketCounts {
+        self.state.counters.read()
     }
 
     /// Why the queue is dead, if it is. Sticky.
@@ -541,7 +549,7 @@ impl QueueState {
         hold._pins = pins.clone();
         let time = hold.time.clone();
         match self.ring.try_push(&packets) {
-            Ok(_) => {}
+            Ok(_) => self.counters.add(&packets),
             Err(Refused::Full) => return Err(full("packet slot")),
             Err(Refused::TooLarge) => {
                 let limit = u64::from(self.ring.size());

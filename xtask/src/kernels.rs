@@ -125,8 +125,9 @@ fn compile(tools: &Tools, source: &Path, isa: &str, generation: u32, target: &Pa
         clang.arg("-mcumode");
     }
     run(clang.arg("-c").arg(source).arg("-o").arg(&object))?;
+    // .symtab stays: ROCr (5.2 at least) finds kernels there, not in .dynsym.
     run(Command::new(&tools.lld)
-        .args(["-shared", "--no-undefined", "--build-id=none", "--strip-debug"])
+        .args(["-shared", "--no-undefined", "--build-id=none", "--strip-debug", "--discard-all"])
         .arg(&object)
         .arg("-o")
         .arg(target))?;
