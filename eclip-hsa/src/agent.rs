@@ -35,6 +35,7 @@ pub(crate) struct AgentInfo {
     max_workgroup_size: u32,
     max_workgroup_dims: [u16; 3],
     max_grid_dims: [u32; 3],
+    max_grid_size: u32,
     min_queue_size: u32,
     max_queue_size: u32,
     hardware_queues: Option<u32>,
@@ -120,6 +121,11 @@ impl Agent {
     /// Most work-items of a grid in x, y, z.
     pub fn max_grid_dims(&self) -> [u32; 3] {
         self.info.max_grid_dims
+    }
+
+    /// Most work-items of a grid in all (`HSA_AGENT_INFO_GRID_MAX_SIZE`).
+    pub fn max_grid_size(&self) -> u32 {
+        self.info.max_grid_size
     }
 
     /// Bytes of local data share (LDS) that one workgroup can have.
@@ -258,6 +264,7 @@ impl AgentInfo {
             max_workgroup_size: reader.get(HSA_AGENT_INFO_WORKGROUP_MAX_SIZE)?,
             max_workgroup_dims: reader.get(HSA_AGENT_INFO_WORKGROUP_MAX_DIM)?,
             max_grid_dims: reader.get(HSA_AGENT_INFO_GRID_MAX_DIM)?,
+            max_grid_size: reader.get(HSA_AGENT_INFO_GRID_MAX_SIZE)?,
             min_queue_size: reader.get(HSA_AGENT_INFO_QUEUE_MIN_SIZE)?,
             max_queue_size: reader.get(HSA_AGENT_INFO_QUEUE_MAX_SIZE)?,
             hardware_queues: properties.num_cp_queues,

@@ -210,6 +210,13 @@ impl Dispatch {
         if (0..3).any(|axis| grid[axis] > most[axis]) {
             return Err(self.geometry_error(format!("grid {grid:?} is larger than the GPU's {most:?}")));
         }
+        let items: u128 = grid.iter().map(|&n| u128::from(n)).product();
+        if items > u128::from(agent.max_grid_size()) {
+            return Err(self.geometry_error(format!(
+                "grid {grid:?} has {items} work-items in all, but the GPU takes {} (HSA_AGENT_INFO_GRID_MAX_SIZE)",
+                agent.max_grid_size()
+            )));
+        }
         Ok(workgroup.map(|n| n as u16))
     }
 

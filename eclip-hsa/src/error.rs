@@ -130,6 +130,17 @@ pub enum Error {
         /// The kernels that it has.
         available: Vec<String>,
     },
+    /// The code object's symbol table was stripped.
+    #[error(
+        "{module}: ROCr finds no symbol {symbol}, although the kernel is there: ROCr up to 5.2 at least looks kernels up in .symtab, \
+         so link with --strip-debug at most, not --strip-all"
+    )]
+    Stripped {
+        /// The module.
+        module: String,
+        /// The kernel's symbol.
+        symbol: String,
+    },
     /// Arguments that do not fit the kernel's metadata.
     #[error(transparent)]
     Arguments(#[from] KernargError),

@@ -213,16 +213,10 @@ impl Inner {
                 &raw mut found,
             )
         };
-        runtime.check("hsa_executable_get_symbol_by_name", status).map_err(|error| {
-            let mut error = self.explain(error);
-            if let (Error::Hsa { context, .. }, HSA_STATUS_ERROR_INVALID_SYMBOL_NAME) = (&mut error, status) {
-                // ROCr reads .symtab alone, which linkers and strip leave out on request.
-                context.push_str(
-                    "; if the code object was stripped of its symbol table, link it without --strip-all",
-                );
-            }
-            error
-        })?;
+        if status == HSA_STATUS_ERROR_INVALID_SYMBOL_NAME {
+            return Err(Error::Stripped { module: self.name.clone(), symbol: symbol.to_owned() });
+        }
+        runtime.check("hsa_executable_get_symbol_by_name", status).map_err(|error| self.explain(error))?;
         let mut object = 0u64;
         // SAFETY: the symbol is a kernel's (its metadata says so), for which this attribute is a uint64_t.
         let status = unsafe {

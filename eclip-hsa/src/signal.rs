@@ -4,7 +4,7 @@
 //! driver; a *polled* one has no driver event. Any thread may use a signal.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hsa_sys::*;
 
@@ -66,8 +66,12 @@ impl Signal {
         self.agent.runtime()
     }
 
-    /// Waits until the counter is zero or `timeout` is over; true if it is zero. ROCr spins for 200 us, then sleeps.
+    /// Waits until the counter is zero or `timeout` is over; true if it is zero. ROCr spins for 200 us, then sleeps in the
+    /// driver. A polled signal is looked at here: ROCr would spin on it for the whole time (and warns against it).
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        if !self.interrupt {
+            return self.poll(timeout);
+        }
         let ticks = self.runtime().ticks(timeout.as_nanos());
         // SAFETY: the signal is alive. scacquire: the GPU's writes before the decrement are visible afterwards; pairs
         // with the system-scope release of the packet that decrements it.
@@ -81,6 +85,24 @@ impl Signal {
             )
         };
         value < 1
+    }
+
+    /// As [`Signal::wait`], without the driver: looks, and sleeps a little longer each time.
+    fn poll(&self, timeout: Duration) -> bool {
+        const LONGEST: Duration = Duration::from_micros(200);
+        let begin = Instant::now();
+        let mut pause = Duration::from_micros(5);
+        loop {
+            if self.is_done() {
+                return true;
+            }
+            let left = timeout.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST);
+        }
     }
 }
 

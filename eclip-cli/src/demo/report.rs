@@ -119,10 +119,13 @@ pub fn times(device: Device, run: &Run, total: Duration, out: &mut impl Write) -
     for (number, report) in (1..).zip(&run.reports) {
         let times = times_of(report);
         let (span, busy) = (micros(span(&times)), micros(check::busy(&times)));
-        let Report { batches, .. } = report;
+        let batches = match report.batches {
+            1 => "1 batch".to_owned(),
+            n => format!("{n} batches"),
+        };
         writeln!(
             out,
-            "  worker {number}       {batches} batches, {} kernels within {span} of {kind}GPU time, executing for {busy} of it",
+            "  worker {number}       {batches}, {} kernels within {span} of {kind}GPU time, executing for {busy} of it",
             times.len(),
         )?;
     }
@@ -133,10 +136,13 @@ pub fn times(device: Device, run: &Run, total: Duration, out: &mut impl Write) -
     let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
     writeln!(out, "  host           {} for the work, {} in all", seconds(run.wall), seconds(total))?;
     if let Some(simulation) = run.simulation {
-        let millions = simulation.instructions as f64 / 1e6;
+        let instructions = match simulation.instructions {
+            few @ 0..100_000 => few.to_string(),
+            many => format!("{:.1} million", many as f64 / 1e6),
+        };
         writeln!(
             out,
-            "  simulation     {millions:.1} million wave instructions interpreted; the GPU's clock stood still for {} meanwhile",
+            "  simulation     {instructions} wave instructions interpreted; the GPU's clock stood still for {} meanwhile",
             seconds(simulation.stalled)
         )?;
         writeln!(

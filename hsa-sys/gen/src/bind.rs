@@ -13,7 +13,7 @@ pub fn bind(dir: &Path) -> Result<syn::File, String> {
     if let Err(reason) = open_libclang() {
         return Err(format!(
             "cannot open libclang, which reads the headers: {reason}\n\
-             install it (Debian 12: apt-get install libclang-14-dev clang) or set LIBCLANG_PATH to its folder"
+             install it (Debian 12: apt-get install libclang1-14 clang) or set LIBCLANG_PATH to its folder"
         ));
     }
     let mut input: String = INCLUDED.iter().map(|name| format!("#include <{name}>\n")).collect();

@@ -122,3 +122,54 @@ fn table(needed: &[&Signature], optional: &[&Signature]) -> syn::File {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split_source(source: &str, required: &[&str]) -> Result<Generated, String> {
+        split(syn::parse_file(source).unwrap(), required)
+    }
+
+    const SOURCE: &str = r#"
+        pub type hsa_status_t = u32;
+        unsafe extern "C" {
+            pub fn hsa_init() -> hsa_status_t;
+            pub fn hsa_new(value: *mut u64);
+        }
+    "#;
+
+    #[test]
+    fn types_and_functions_go_to_their_files() {
+        let Generated { bindings, functions } = split_source(SOURCE, &["hsa_init"]).unwrap();
+        assert!(
+            bindings.contains("pub type hsa_status_t = u32;") && !bindings.contains("hsa_init"),
+            "{bindings}"
+        );
+        assert!(!functions.contains("type hsa_status_t"), "{functions}");
+        assert!(
+            functions.contains(r#"pub hsa_init: unsafe extern "C" fn() -> hsa_status_t,"#),
+            "{functions}"
+        );
+        assert!(
+            functions.contains(r#"pub hsa_new: Option<unsafe extern "C" fn(value: *mut u64)>,"#),
+            "{functions}"
+        );
+        assert!(functions.contains(r#"symbols.required(c"hsa_init")"#), "{functions}");
+        assert!(functions.contains(r#"symbols.optional(c"hsa_new")"#), "{functions}");
+    }
+
+    #[test]
+    fn required_function_that_no_header_declares_is_an_error() {
+        let error = split_source(SOURCE, &["hsa_init", "hsa_gone"]).unwrap_err();
+        assert!(error.contains("hsa_gone"), "{error}");
+    }
+
+    #[test]
+    fn what_a_table_cannot_hold_is_an_error() {
+        let variadic = r#"unsafe extern "C" { pub fn hsa_print(format: *const u8, ...); }"#;
+        assert!(split_source(variadic, &[]).unwrap_err().contains("hsa_print"));
+        let variable = r#"unsafe extern "C" { pub static hsa_level: u32; }"#;
+        assert!(split_source(variable, &[]).unwrap_err().contains("hsa_level"));
+    }
+}

@@ -43,7 +43,7 @@ type EachHandle = unsafe extern "C" fn(Handle, *mut c_void) -> Status;
 type QueueError = unsafe extern "C" fn(Status, *mut Queue, *mut c_void);
 type SystemEvent = unsafe extern "C" fn(*const u64, *mut c_void) -> Status;
 
-#[allow(clippy::too_many_arguments)]
+#[allow(clippy::too_many_arguments, dead_code)] // each test file uses some of them
 impl Rocr {
     functions! {
         hsa_init() -> Status;
@@ -107,10 +107,10 @@ impl Rocr {
         value
     }
 
-    /// HSA_AGENT_INFO_NAME.
+    /// HSA_AGENT_INFO_NAME: 64 bytes, padded with zeroes.
     pub fn name(&self, agent: Handle) -> String {
-        let name: [u8; 32] = self.info(agent, 0);
-        [&name[..], &[0][..]].concat().split(|b| *b == 0).next().map(|n| String::from_utf8_lossy(n).into()).unwrap()
+        let name: [[u8; 32]; 2] = self.info(agent, 0);
+        String::from_utf8_lossy(name.as_flattened()).trim_end_matches('\0').into()
     }
 
     /// The first pool of an agent with these global flags.
@@ -182,4 +182,3 @@ unsafe extern "C" fn collect(handle: Handle, into: *mut c_void) -> Status {
 pub fn device() -> Arc<control::Device> {
     control::device().unwrap()
 }
-

@@ -120,6 +120,9 @@ macro_rules! fixup {
                 signed(0.0)
             } else if $exponent(numerator) - $exponent(denominator) < $far {
                 signed(0.0)
+            } else if quotient.is_nan() {
+                // The iteration overflowed, so the quotient does.
+                signed(<$float>::INFINITY)
             } else {
                 signed(quotient.abs())
             }
