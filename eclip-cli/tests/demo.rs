@@ -57,6 +57,7 @@ fn all_digits_on_eight_queues() {
 
     for fact in [
         "eclip demo on AMD Radeon Instinct MI50 (simulated)",
+        "64 dependencies between queues, ",
         "order          all 64 dependencies held",
         "predictions    equal the CPU's for all 1797 images",
         "1774 of 1797 right, 98.7 %: all images",

@@ -80,10 +80,10 @@ pub fn packets(pool: &Pool, run: &Run, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{table}")?;
     let hops: usize = run.reports.iter().map(|report| report.hops.len()).sum();
     let barriers: u64 = run.counts.iter().map(|counts| counts.barriers).sum();
-    let complete = hops as u64 - barriers.min(hops as u64);
     writeln!(
         out,
-        "{hops} dependencies between queues: {barriers} needed a barrier-AND packet, {complete} were complete already."
+        "{hops} dependencies between queues, {barriers} barrier-AND packets: one for each that was not complete when its \
+         successor was submitted."
     )?;
     Ok(())
 }
