@@ -190,9 +190,9 @@ impl Agent {
         self.info.pools.iter().find(|pool| pool.kind == kind)
     }
 
-    /// Whether this is the same agent.
+    /// Whether this is the same agent, of the same [`Runtime`].
     pub fn is(&self, other: &Self) -> bool {
-        self.info.handle.handle == other.info.handle.handle
+        self.info.handle.handle == other.info.handle.handle && self.runtime.is(&other.runtime)
     }
 }
 
@@ -404,8 +404,10 @@ impl Reader<'_> {
                     PoolKind::Kernarg
                 } else if flags & HSA_AMD_MEMORY_POOL_GLOBAL_FLAG_FINE_GRAINED != 0 {
                     PoolKind::FineGrained
-                } else {
+                } else if flags & HSA_AMD_MEMORY_POOL_GLOBAL_FLAG_COARSE_GRAINED != 0 {
                     PoolKind::CoarseGrained
+                } else {
+                    continue;
                 }
             } else {
                 continue;

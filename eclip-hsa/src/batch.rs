@@ -75,7 +75,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Holds up what is added after this until all of `after` is complete: barrier-AND packets, one for each five.
-    /// Work that is complete already costs nothing.
+    /// Work that is complete already costs nothing, nor does a token that is given twice.
     ///
     /// # Errors
     /// [`Error::Failed`] if some of it never will be complete.
@@ -89,7 +89,13 @@ impl<'a> Batch<'a> {
                 "a token of another Runtime: signals of one cannot be waited for in the other".into(),
             ));
         }
-        self.work.items.push(Item::Wait(after.to_vec()));
+        let mut tokens: Vec<Token> = Vec::with_capacity(after.len());
+        for token in after {
+            if !tokens.iter().any(|other| other.is_same(token)) {
+                tokens.push(token.clone());
+            }
+        }
+        self.work.items.push(Item::Wait(tokens));
         Ok(self)
     }
 
@@ -146,9 +152,14 @@ impl<'a> Batch<'a> {
 
 impl Prepared {
     /// For each barrier, the dependencies that are not complete, held so that their signals stay theirs.
-    pub(crate) fn pins(&self) -> Vec<Vec<Pin>> {
+    pub(crate) fn pins(&self) -> Result<Vec<Vec<Pin>>> {
+        let pin = |token: &Token| match token.pin() {
+            // Not pending any more: complete, and then there is nothing to wait for, or lost.
+            Ok(None) => token.failure().map(|failure| Err(failure.into())),
+            other => other.transpose(),
+        };
         let waits = self.items.iter().filter_map(|item| match item {
-            Item::Wait(tokens) => Some(tokens.iter().filter_map(Token::pin).collect()),
+            Item::Wait(tokens) => Some(tokens.iter().filter_map(pin).collect()),
             Item::Kernel { .. } => None,
         });
         waits.collect()

@@ -82,12 +82,21 @@ pub struct Dispatch {
     workgroup: [u32; 3],
     args: Vec<Arg>,
     dynamic_lds: u32,
+    private_bytes: Option<u32>,
     barrier: bool,
 }
 
 impl Dispatch {
     pub(crate) fn new(kernel: &Kernel, grid: [u32; 3], workgroup: [u32; 3]) -> Self {
-        Self { kernel: kernel.clone(), grid, workgroup, args: Vec::new(), dynamic_lds: 0, barrier: false }
+        Self {
+            kernel: kernel.clone(),
+            grid,
+            workgroup,
+            args: Vec::new(),
+            dynamic_lds: 0,
+            private_bytes: None,
+            barrier: false,
+        }
     }
 
     /// Adds the next argument.
@@ -101,6 +110,14 @@ impl Dispatch {
     #[must_use]
     pub fn dynamic_lds(mut self, bytes: u32) -> Self {
         self.dynamic_lds = bytes;
+        self
+    }
+
+    /// Scratch bytes of each work-item, at least what the kernel's code object says. Needed for kernels with a dynamic stack
+    /// (recursion, calls through pointers), of which the compiler does not know how much they use.
+    #[must_use]
+    pub fn private_bytes(mut self, bytes: u32) -> Self {
+        self.private_bytes = Some(bytes);
         self
     }
 
@@ -164,10 +181,18 @@ impl Dispatch {
                 self.geometry_error(format!("{lds} bytes of LDS a workgroup, but the GPU has {available}"))
             );
         }
+        let meta = self.kernel.meta();
+        if meta.uses_dynamic_stack && self.private_bytes.is_none() {
+            return Err(self.geometry_error(
+                "it has a dynamic stack, of unknown size: say how many bytes of scratch a work-item needs with \
+                 Dispatch::private_bytes"
+                    .into(),
+            ));
+        }
         let fields = KernelDispatch {
             workgroup_size: workgroup,
             grid_size: self.grid,
-            private_segment_size: self.kernel.meta().private_segment_fixed_size,
+            private_segment_size: self.private_bytes.unwrap_or(0).max(meta.private_segment_fixed_size),
             group_segment_size: lds,
             kernel_object: self.kernel.object(),
             ..Default::default()

@@ -62,7 +62,7 @@ pub enum Error {
     /// `HSA_CU_MASK` would change every mask behind our back.
     #[error(
         "the environment variable HSA_CU_MASK is set ({value:?}): ROCr ANDs it into every queue's CU mask; unset it, or \
-         allow it with PoolBuilder::allow_hsa_cu_mask"
+         allow it with allow_hsa_cu_mask of PoolBuilder or QueueBuilder"
     )]
     HsaCuMaskSet {
         /// Its value.
@@ -82,7 +82,7 @@ pub enum Error {
     #[error(
         "{asked} queues were asked for, but {budget} of the GPU's {hardware} hardware queues are free ({others} are in use by \
          other programs, {runtime} by ROCr itself): more would be time-sliced by the driver; ask for fewer, or allow it with \
-         PoolBuilder::allow_oversubscription"
+         allow_oversubscription of PoolBuilder or QueueBuilder"
     )]
     QueueBudget {
         /// Queues asked for, those that exist already included.

@@ -1,7 +1,7 @@
 //! Submitted work in flight: one slot a submission, with its completion signal and what it keeps alive.
 //!
 //! A slot goes `Free -> Filling -> Pending -> Free`, and its *generation* moves when the work is complete, so a token of
-//! earlier work can never be taken for later work of the same slot. A *pin* keeps a slot (and so its signal) from being used
+//! earlier work is not taken for later work of the same slot (within 2^32 uses of it). A *pin* keeps a slot (and so its signal) from being used
 //! again: barrier packets on other queues name the signal, and so do waiting threads. Signals are made once per slot and
 //! reused; nothing is allocated per submission after the first lap.
 //!
@@ -37,6 +37,18 @@ pub(crate) trait Cargo<T> {
 pub(crate) struct Ticket {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+    /// Index of its first packet in the queue: what comes later in the queue has a larger one.
+    pub(crate) position: u64,
+}
+
+/// What became of an attempt to pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinned {
+    Yes,
+    /// The work is not pending any more: complete or lost.
+    Over,
+    /// As many pins as the state word can count.
+    TooMany,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +77,7 @@ struct State(u64);
 
 impl State {
     const PIN: u64 = 1 << 8;
+    const MAX_PINS: u32 = (1 << 24) - 1;
 
     fn new(generation: u32, pins: u32, phase: Phase) -> Self {
         Self(u64::from(generation) << 32 | u64::from(pins) << 8 | phase as u64)
@@ -90,6 +103,8 @@ impl State {
 struct Slot<S: Completion, C> {
     state: AtomicU64,
     signal: OnceLock<S>,
+    /// [`Ticket::position`] of the work. Relaxed is enough: the state word orders it.
+    position: AtomicU64,
     /// What the work keeps alive. Touched only by the thread that moved the slot to `Filling` or `Retiring`.
     cargo: UnsafeCell<Option<C>>,
 }
@@ -113,6 +128,7 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         let slot = |_| Slot {
             state: AtomicU64::new(State::new(0, 0, Phase::Free).0),
             signal: OnceLock::new(),
+            position: AtomicU64::new(0),
             cargo: UnsafeCell::new(None),
         };
         Self {
@@ -145,7 +161,7 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         let generation = State(slot.state.load(Ordering::Acquire)).generation();
         // Release: a reader that sees `Filling` sees a consistent slot. Nobody else changes a free slot.
         slot.state.store(State::new(generation, 0, Phase::Filling).0, Ordering::Release);
-        let claim = Claim { table: self, ticket: Ticket { slot: index, generation }, launched: false };
+        let claim = Claim { table: self, slot: index, generation, launched: false };
         if slot.signal.get().is_none() {
             let signal = make()?;
             // Only this thread owns the slot, so this cannot be set already.
@@ -159,7 +175,8 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         self.slots[slot as usize].signal.get().expect("a claimed slot has a signal")
     }
 
-    /// Where a submission stands. Completing it here frees what it kept alive, on this thread.
+    /// Where a submission stands. Completing it here frees what it kept alive, on this thread; `Done` means that this has
+    /// happened, here or elsewhere.
     pub(crate) fn poll(&self, ticket: Ticket) -> Status {
         let slot = &self.slots[ticket.slot as usize];
         // Acquire: pairs with the release of the thread that retired it, so its completion is visible here too.
@@ -169,28 +186,29 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         }
         match state.phase() {
             Phase::Lost => Status::Lost,
-            Phase::Pending if self.signal(ticket.slot).is_done() => {
-                self.retire(ticket);
-                Status::Done
-            }
-            // Retiring: another thread saw the signal at zero.
-            Phase::Retiring | Phase::Free | Phase::Held => Status::Done,
-            Phase::Filling | Phase::Pending => Status::Pending,
+            Phase::Pending if self.signal(ticket.slot).is_done() && self.retire(ticket) => Status::Done,
+            // Retiring elsewhere: what it kept alive is not free yet, so it is not done yet.
+            Phase::Free | Phase::Filling | Phase::Pending | Phase::Retiring | Phase::Held => Status::Pending,
         }
     }
 
-    /// Keeps the slot's signal from being used again until [`Flights::unpin`]. False if the work is complete already, when
-    /// there is nothing to wait for.
-    pub(crate) fn pin(&self, ticket: Ticket) -> bool {
+    /// Keeps the slot's signal from being used again until [`Flights::unpin`].
+    pub(crate) fn pin(&self, ticket: Ticket) -> Pinned {
         let slot = &self.slots[ticket.slot as usize];
         // AcqRel: acquire pairs with the launch, so the pinner sees the signal; release keeps the pin before whatever
         // the pinner does with it.
         let pinned = slot.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let state = State(word);
             let pending = state.generation() == ticket.generation && state.phase() == Phase::Pending;
-            pending.then_some(word + State::PIN)
+            (pending && state.pins() < State::MAX_PINS).then_some(word + State::PIN)
         });
-        pinned.is_ok()
+        match pinned.map_err(State) {
+            Ok(_) => Pinned::Yes,
+            Err(state) if state.generation() == ticket.generation && state.phase() == Phase::Pending => {
+                Pinned::TooMany
+            }
+            Err(_) => Pinned::Over,
+        }
     }
 
     /// Undoes one [`Flights::pin`].
@@ -209,56 +227,70 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         }
     }
 
-    /// Completes up to `limit` finished submissions, oldest use of the table first; returns how many.
+    /// Looks at `limit` slots, going round, and completes what is finished; returns how many submissions.
     pub(crate) fn sweep(&self, limit: u32) -> u32 {
         // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed);
         if fresh == 0 {
             return 0;
         }
-        let mut retired = 0;
-        for _ in 0..limit.min(fresh) {
-            // Relaxed: any fair choice of slots will do.
-            let index = self.hand.fetch_add(1, Ordering::Relaxed) % fresh;
-            // Acquire: pairs with the launch, as in `poll`.
-            let state = State(self.slots[index as usize].state.load(Ordering::Acquire));
-            if state.phase() == Phase::Pending && self.signal(index).is_done() {
-                retired += u32::from(self.retire(Ticket { slot: index, generation: state.generation() }));
-            }
-        }
-        retired
+        let count = limit.min(fresh);
+        // Relaxed: any fair choice of slots will do.
+        let first = self.hand.fetch_add(count, Ordering::Relaxed);
+        (0..count).map(|step| u32::from(self.retire_if_done(first.wrapping_add(step) % fresh))).sum()
     }
 
     /// Completes everything that is finished; returns how many submissions.
     pub(crate) fn sweep_all(&self) -> u32 {
-        self.sweep(u32::MAX)
+        // Relaxed: only how far to look.
+        let fresh = self.fresh.load(Ordering::Relaxed);
+        (0..fresh).map(|slot| u32::from(self.retire_if_done(slot))).sum()
     }
 
-    /// Submissions that are not complete.
+    fn retire_if_done(&self, index: u32) -> bool {
+        match self.pending_in(index) {
+            Some(ticket) => self.signal(index).is_done() && self.retire(ticket),
+            None => false,
+        }
+    }
+
+    fn pending_in(&self, index: u32) -> Option<Ticket> {
+        let slot = &self.slots[index as usize];
+        // Acquire: pairs with the launch, so the position and the signal are there.
+        let state = State(slot.state.load(Ordering::Acquire));
+        let position = slot.position.load(Ordering::Relaxed);
+        (state.phase() == Phase::Pending).then_some(Ticket {
+            slot: index,
+            generation: state.generation(),
+            position,
+        })
+    }
+
+    /// The submissions that are not complete, but for those that another thread is completing now.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = Ticket> {
+        // Relaxed: only how far to look.
+        let fresh = self.fresh.load(Ordering::Relaxed);
+        (0..fresh).filter_map(|index| self.pending_in(index))
+    }
+
+    /// Submissions that are not complete, those included whose cargo is being freed now.
     pub(crate) fn unfinished(&self) -> u32 {
         // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed) as usize;
-        // Acquire: pairs with the launch, as in `poll`.
-        let pending =
-            |slot: &&Slot<S, C>| State(slot.state.load(Ordering::Acquire)).phase() == Phase::Pending;
-        self.slots[..fresh].iter().filter(pending).count() as u32
+        // Acquire: pairs with the launch and the retirement, as in `poll`.
+        let phase = |slot: &Slot<S, C>| State(slot.state.load(Ordering::Acquire)).phase();
+        self.slots[..fresh]
+            .iter()
+            .filter(|slot| matches!(phase(slot), Phase::Pending | Phase::Retiring))
+            .count() as u32
     }
 
     /// Marks unfinished work as lost and frees what it kept alive. Call only when the device can no longer touch any of it.
     pub(crate) fn close(&self) {
-        // Relaxed: the caller is the last user of the table that submits.
-        let fresh = self.fresh.load(Ordering::Relaxed);
-        for index in 0..fresh {
-            let slot = &self.slots[index as usize];
-            // Acquire: pairs with the launch, as in `poll`.
-            let state = State(slot.state.load(Ordering::Acquire));
-            if state.phase() != Phase::Pending {
-                continue;
-            }
-            let ticket = Ticket { slot: index, generation: state.generation() };
-            if self.signal(index).is_done() {
-                self.retire(ticket);
-            } else if self.begin_retiring(ticket) {
+        self.sweep_all();
+        for ticket in self.pending() {
+            if self.begin_retiring(ticket) {
+                let slot = &self.slots[ticket.slot as usize];
                 // SAFETY: this thread moved the slot to Retiring, so it alone touches the cargo.
                 drop(unsafe { (*slot.cargo.get()).take() });
                 // Release: readers see `Lost` after the cargo is gone. Pins may come and go meanwhile, hence the update.
@@ -313,14 +345,15 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
 /// A slot whose submission is being prepared. Dropping it gives the slot back.
 pub(crate) struct Claim<'a, S: Completion, C: Cargo<S::Times>> {
     table: &'a Flights<S, C>,
-    ticket: Ticket,
+    slot: u32,
+    generation: u32,
     launched: bool,
 }
 
 impl<S: Completion, C: Cargo<S::Times>> Claim<'_, S, C> {
     /// The slot's signal, to be named in packets.
     pub(crate) fn signal(&self) -> &S {
-        self.table.signal(self.ticket.slot)
+        self.table.signal(self.slot)
     }
 
     /// Sets the signal to the number of packets that will decrement it. Before any of them is written.
@@ -328,26 +361,27 @@ impl<S: Completion, C: Cargo<S::Times>> Claim<'_, S, C> {
         self.signal().arm(count);
     }
 
-    /// The packets are in the ring: from now on the work is pending and keeps `cargo` alive.
-    pub(crate) fn launch(mut self, cargo: C) -> Ticket {
-        let slot = &self.table.slots[self.ticket.slot as usize];
+    /// The packets are in the ring, the first at `position`: from now on the work is pending and keeps `cargo` alive.
+    pub(crate) fn launch(mut self, cargo: C, position: u64) -> Ticket {
+        let slot = &self.table.slots[self.slot as usize];
         // SAFETY: the slot is `Filling`, and only its claim touches it then.
         unsafe { *slot.cargo.get() = Some(cargo) };
-        // Release: pairs with the acquire of whoever polls, pins or retires: the cargo is in place.
-        slot.state.store(State::new(self.ticket.generation, 0, Phase::Pending).0, Ordering::Release);
+        slot.position.store(position, Ordering::Relaxed);
+        // Release: pairs with the acquire of whoever polls, pins or retires: cargo and position are in place.
+        slot.state.store(State::new(self.generation, 0, Phase::Pending).0, Ordering::Release);
         self.launched = true;
-        self.ticket
+        Ticket { slot: self.slot, generation: self.generation, position }
     }
 }
 
 impl<S: Completion, C: Cargo<S::Times>> Drop for Claim<'_, S, C> {
     fn drop(&mut self) {
         if !self.launched {
-            let slot = &self.table.slots[self.ticket.slot as usize];
-            let next = self.ticket.generation.wrapping_add(1);
+            let slot = &self.table.slots[self.slot as usize];
+            let next = self.generation.wrapping_add(1);
             // Release: pairs with the acquire in `claim`.
             slot.state.store(State::new(next, 0, Phase::Free).0, Ordering::Release);
-            self.table.push_free(self.ticket.slot);
+            self.table.push_free(self.slot);
         }
     }
 }
@@ -395,7 +429,7 @@ mod tests {
         let claim = table.claim(|| Ok::<_, ()>(Counter::default())).unwrap()?;
         claim.arm(1);
         kept.fetch_add(1, Ordering::Relaxed);
-        Some(claim.launch(Kept(kept.clone())))
+        Some(claim.launch(Kept(kept.clone()), 7))
     }
 
     fn finish(table: &Table, ticket: Ticket) {
@@ -421,14 +455,14 @@ mod tests {
     fn a_pinned_signal_is_not_used_again() {
         let (table, kept) = (Table::new(1), Arc::default());
         let first = launch(&table, &kept).unwrap();
-        assert!(table.pin(first));
+        assert_eq!(table.pin(first), Pinned::Yes);
         finish(&table, first);
         assert_eq!(table.sweep_all(), 1);
         assert_eq!(table.poll(first), Status::Done);
         assert_eq!(kept.load(Ordering::Relaxed), 0, "a pin holds the signal, not the cargo");
         assert!(launch(&table, &kept).is_none());
         table.unpin(first.slot);
-        assert!(!table.pin(first), "complete work has nothing to pin");
+        assert_eq!(table.pin(first), Pinned::Over, "complete work has nothing to pin");
         assert!(launch(&table, &kept).is_some());
     }
 
@@ -452,13 +486,33 @@ mod tests {
         let (table, kept) = (Table::new(4), Arc::default());
         let done = launch(&table, &kept).unwrap();
         let unfinished = launch(&table, &kept).unwrap();
-        assert!(table.pin(unfinished));
+        assert_eq!(table.pin(unfinished), Pinned::Yes);
         finish(&table, done);
         table.close();
         assert_eq!((table.poll(done), table.poll(unfinished)), (Status::Done, Status::Lost));
         assert_eq!(kept.load(Ordering::Relaxed), 0);
         table.unpin(unfinished.slot);
         assert_eq!(table.poll(unfinished), Status::Lost);
+    }
+
+    #[test]
+    fn pins_do_not_overflow_into_the_generation() {
+        let (table, kept) = (Table::new(1), Arc::default());
+        let ticket = launch(&table, &kept).unwrap();
+        let full = State::new(ticket.generation, State::MAX_PINS, Phase::Pending);
+        table.slots[0].state.store(full.0, Ordering::Relaxed);
+        assert_eq!(table.pin(ticket), Pinned::TooMany);
+        table.unpin(0);
+        assert_eq!(table.pin(ticket), Pinned::Yes);
+    }
+
+    #[test]
+    fn done_means_that_the_cargo_is_free() {
+        let (table, kept) = (Table::new(1), Arc::<AtomicI64>::default());
+        let ticket = launch(&table, &kept).unwrap();
+        finish(&table, ticket);
+        assert!(table.begin_retiring(ticket), "as another thread does that is interrupted right then");
+        assert_eq!((table.poll(ticket), table.unfinished()), (Status::Pending, 1));
     }
 
     #[test]
@@ -471,10 +525,13 @@ mod tests {
                     while launched < 5_000 {
                         if let Some(ticket) = launch(&table, &kept) {
                             launched += 1;
-                            if launched % 3 == 0 && table.pin(ticket) {
+                            if launched % 3 == 0 && table.pin(ticket) == Pinned::Yes {
                                 finish(&table, ticket);
                                 table.sweep(2);
-                                assert_eq!(table.poll(ticket), Status::Done);
+                                // Another thread may be freeing its cargo; then it is done soon.
+                                while table.poll(ticket) != Status::Done {
+                                    std::hint::spin_loop();
+                                }
                                 table.unpin(ticket.slot);
                             } else {
                                 finish(&table, ticket);

@@ -57,6 +57,7 @@
 //! It starts no threads, has no global state besides ROCr's own, and allocates no memory of the GPU behind its user's back
 //! but the kernargs of each queue. It does not compile kernels, and it does not depend on HIP.
 
+mod copy;
 mod driver;
 mod fault;
 mod flights;

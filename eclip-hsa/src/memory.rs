@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Pod;
+use hsa_sys::hsa_agent_t;
 
 use crate::agent::{Agent, PoolKind};
+use crate::copy::{Direction, copy};
 use crate::error::{Error, Result};
 
 /// Memory of `T`s that kernels can use.
@@ -28,6 +30,8 @@ pub(crate) struct Block {
     address: *mut u8,
     bytes: usize,
     host_visible: bool,
+    /// The agent whose memory it is.
+    owner: hsa_agent_t,
     /// Who has it: 0 nobody, `WRITER` the host exclusively, `READERS` + n shared by n host readers, else n submissions.
     users: AtomicU32,
 }
@@ -114,9 +118,10 @@ impl<T: Pod> Buffer<T> {
     pub fn write_at(&self, first: usize, items: &[T]) -> Result<()> {
         let range = self.range(first, items.len())?;
         let _lease = self.block.lease(WRITER)?;
-        // SAFETY: the range is inside the block, which no work in flight and no mapping has (the lease); `items` is
-        // host memory of the same length and cannot overlap memory that only this crate hands out.
-        unsafe { self.block.copy(self.block.address.add(range.start), items.as_ptr().cast(), range.len()) }
+        let host = items.as_ptr().cast_mut().cast();
+        // SAFETY: the range is inside the block, which no work in flight and no mapping has (the lease); `items` is host memory
+        // of the same length, only read, and cannot overlap memory that only this crate hands out.
+        unsafe { self.block.copy(Direction::ToDevice, range.start, host, range.len()) }
     }
 
     /// Copies the beginning of the buffer into `items`.
@@ -135,9 +140,7 @@ impl<T: Pod> Buffer<T> {
         let range = self.range(first, items.len())?;
         let _lease = self.block.lease(READERS)?;
         // SAFETY: as in `write_at`, in the other direction; any bytes are a valid T (Pod).
-        unsafe {
-            self.block.copy(items.as_mut_ptr().cast(), self.block.address.add(range.start), range.len())
-        }
+        unsafe { self.block.copy(Direction::FromDevice, range.start, items.as_mut_ptr().cast(), range.len()) }
     }
 
     /// A copy of the whole contents.
@@ -313,6 +316,7 @@ impl Block {
             address: address.cast(),
             bytes,
             host_visible: !owner.is_gpu(),
+            owner: owner.handle(),
             users: AtomicU32::new(0),
         };
         if !owner.is(user) {
@@ -328,6 +332,10 @@ impl Block {
 
     pub(crate) fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    pub(crate) fn owner(&self) -> hsa_agent_t {
+        self.owner
     }
 
     pub(crate) fn address(&self) -> *mut u8 {
@@ -376,23 +384,32 @@ impl Block {
         Error::BufferBusy { address: self.address as u64, bytes: self.bytes, state }
     }
 
+    /// Copies between `host` and the block's bytes from `start` on.
+    ///
     /// # Safety
-    /// `to` and `from` must be valid for `bytes` bytes, not overlap, and be used by nothing else meanwhile; one of
-    /// them lies in this block.
-    unsafe fn copy(&self, to: *mut u8, from: *const u8, bytes: usize) -> Result<()> {
+    /// `host` must be valid for `bytes` bytes, for writes if that is the direction, and `start + bytes` must lie in the block;
+    /// nothing else may use either range meanwhile.
+    unsafe fn copy(&self, direction: Direction, start: usize, host: *mut u8, bytes: usize) -> Result<()> {
         if bytes == 0 {
             return Ok(());
         }
-        if self.host_visible {
+        let place = self.address.wrapping_add(start);
+        match direction {
             // SAFETY: the caller's promise; host-visible memory is ordinary memory to the host.
-            unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
-            return Ok(());
+            Direction::ToDevice if self.host_visible => unsafe {
+                place.copy_from_nonoverlapping(host, bytes)
+            },
+            // SAFETY: as above.
+            Direction::FromDevice if self.host_visible => unsafe {
+                host.copy_from_nonoverlapping(place, bytes)
+            },
+            _ => {
+                self.agent.check_alive()?;
+                // SAFETY: the caller's promise; memory that the host does not see is the agent's own.
+                return unsafe { copy(&self.agent, direction, place, host, bytes) };
+            }
         }
-        self.agent.check_alive()?;
-        let runtime = self.agent.runtime();
-        // SAFETY: the caller's promise; ROCr pins host memory that it does not know for the copy.
-        let status = unsafe { (runtime.hsa().hsa_memory_copy)(to.cast(), from.cast(), bytes) };
-        runtime.check("hsa_memory_copy", status)
+        Ok(())
     }
 }
 
@@ -417,6 +434,8 @@ impl Drop for Lease<'_> {
 
 fn byte_size<T>(len: usize) -> Result<usize> {
     const { assert!(size_of::<T>() > 0, "a buffer of a type without size") };
+    // ROCr allocates whole pages.
+    const { assert!(align_of::<T>() <= 4096, "a buffer of a type that is aligned to more than a page") };
     if len == 0 {
         return Err(Error::Range(
             "a buffer of no items: HSA cannot allocate it, and a kernel cannot use it".into(),

@@ -22,7 +22,6 @@ pub struct PoolBuilder {
     agent: Agent,
     queues: Vec<(String, Option<CuMask>)>,
     template: QueueBuilder,
-    oversubscribe: bool,
 }
 
 impl PoolBuilder {
@@ -40,7 +39,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Changes what all queues have in common: ring size, kernarg space, profiling, drain time.
+    /// Changes what all queues have in common: ring size, kernarg space, profiling, drain time. Labels and masks are each
+    /// queue's own.
     #[must_use]
     pub fn each(mut self, change: impl FnOnce(QueueBuilder) -> QueueBuilder) -> Self {
         self.template = change(self.template);
@@ -50,7 +50,6 @@ impl PoolBuilder {
     /// Allows more queues than the hardware runs at once; the driver then time-slices them.
     #[must_use]
     pub fn allow_oversubscription(mut self) -> Self {
-        self.oversubscribe = true;
         self.template = self.template.allow_oversubscription();
         self
     }
@@ -67,6 +66,11 @@ impl PoolBuilder {
     /// # Errors
     /// As [`QueueBuilder::create`]; [`Error::Invalid`] for no queues or two of the same label.
     pub fn build(self) -> Result<Pool> {
+        if self.template.mask.is_some() {
+            return Err(Error::Invalid(
+                "a mask given in PoolBuilder::each: give each queue its own with masked".into(),
+            ));
+        }
         if self.queues.is_empty() {
             return Err(Error::Invalid("a pool without queues: add some with masked or unmasked".into()));
         }
@@ -78,7 +82,7 @@ impl PoolBuilder {
         // All or nothing, before the first is created. Another thread may still take queues in between; the creation of each
         // queue checks again.
         let budget = QueueBudget::of(&self.agent);
-        if !self.oversubscribe {
+        if !self.template.oversubscribe {
             budget.check(self.queues.len() as u32)?;
         }
         let mut queues = Vec::with_capacity(self.queues.len());
@@ -102,12 +106,7 @@ pub struct Pool {
 impl Pool {
     /// A pool on `agent`, to be made.
     pub fn builder(agent: &Agent) -> PoolBuilder {
-        PoolBuilder {
-            agent: agent.clone(),
-            queues: Vec::new(),
-            template: Queue::builder(agent),
-            oversubscribe: false,
-        }
+        PoolBuilder { agent: agent.clone(), queues: Vec::new(), template: Queue::builder(agent) }
     }
 
     /// The GPU.

@@ -1,8 +1,8 @@
 //! One AQL queue of ours: ring, kernargs, submissions in flight, and a sticky error.
 //!
 //! A [`Queue`] is owned by one place and used from any number of threads. Its CU mask is set once, when it is created.
-//! Dropping it waits for unfinished work (or gives up after a time), then destroys the hardware queue: from then on the
-//! device touches nothing of it, and tokens of lost work say so.
+//! Dropping it waits for unfinished work that can still finish (or gives up after a time), then destroys the hardware queue:
+//! from then on the device touches nothing of it, and tokens of lost work say so.
 
 use std::fmt;
 use std::ptr::NonNull;
@@ -16,11 +16,11 @@ use crate::agent::{Agent, PoolKind};
 use crate::batch::{Batch, Prepared};
 use crate::budget::QueueBudget;
 use crate::counts::{Counters, PacketCounts};
-use crate::cu_mask::CuMask;
+use crate::cu_mask::{CuMask, MaskError};
 use crate::dispatch::Dispatch;
 use crate::error::{Error, Failure, Result};
 use crate::fault::{FaultCell, on_queue_error};
-use crate::flights::{Cargo, Flights};
+use crate::flights::{Cargo, Flights, Status, Ticket};
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::{Block, BufferRef};
 use crate::module::Kernel;
@@ -28,7 +28,7 @@ use crate::port::HsaPort;
 use crate::ring::{Refused, Ring};
 use crate::runtime::Sweep;
 use crate::signal::{GpuTime, Signal, TimeCell};
-use crate::token::{Pin, Token};
+use crate::token::{Awaited, Pin, Token};
 
 /// How a queue is made. See [`Queue::builder`].
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct QueueBuilder {
     kernarg_bytes: usize,
     profiling: bool,
     drain: Duration,
-    oversubscribe: bool,
+    pub(crate) oversubscribe: bool,
     pub(crate) ignore_hsa_cu_mask: bool,
 }
 
@@ -74,7 +74,7 @@ impl QueueBuilder {
         self
     }
 
-    /// Lets the GPU record when each submission began and ended: see [`Token::gpu_time`].
+    /// Lets the GPU record when packets begin and end: see [`Token::gpu_time`].
     #[must_use]
     pub fn profiling(mut self) -> Self {
         self.profiling = true;
@@ -95,7 +95,7 @@ impl QueueBuilder {
         self
     }
 
-    /// Allows a mask although the environment variable `HSA_CU_MASK` is set, which ROCr ANDs into it.
+    /// Allows the queue although the environment variable `HSA_CU_MASK` is set, which ROCr ANDs into every queue's mask.
     #[must_use]
     pub fn allow_hsa_cu_mask(mut self) -> Self {
         self.ignore_hsa_cu_mask = true;
@@ -139,9 +139,10 @@ impl QueueBuilder {
                     used_on: topology.to_string(),
                 });
             }
-            if let (Some(value), false) = (std::env::var_os("HSA_CU_MASK"), self.ignore_hsa_cu_mask) {
-                return Err(Error::HsaCuMaskSet { value: value.to_string_lossy().into_owned() });
-            }
+        }
+        // Unmasked queues get it, too: ROCr applies it when it creates a queue.
+        if let (Some(value), false) = (std::env::var_os("HSA_CU_MASK"), self.ignore_hsa_cu_mask) {
+            return Err(Error::HsaCuMaskSet { value: value.to_string_lossy().into_owned() });
         }
         Ok(())
     }
@@ -167,8 +168,8 @@ pub(crate) struct QueueState {
     drain: Duration,
     fault: Arc<FaultCell>,
     failure: OnceLock<Arc<Failure>>,
-    /// What submissions in flight wait for on other queues.
-    waiting: Mutex<Vec<Arc<[Pin]>>>,
+    /// What submissions in flight wait for: position of the submission, and the work.
+    waiting: Mutex<Vec<Waiting>>,
     /// Entries of `waiting`, so that the common case of none needs no lock.
     waiting_len: AtomicUsize,
     closed: AtomicBool,
@@ -179,6 +180,13 @@ pub(crate) struct QueueState {
 unsafe impl Send for QueueState {}
 // SAFETY: as for Send.
 unsafe impl Sync for QueueState {}
+
+/// A submission that waits for others.
+#[derive(Clone)]
+struct Waiting {
+    position: u64,
+    on: Arc<[Awaited]>,
+}
 
 /// Kernarg memory of one queue.
 struct Kernargs {
@@ -191,7 +199,7 @@ pub(crate) struct Hold {
     kernargs: Option<(Arc<Kernargs>, KernargRange)>,
     buffers: Vec<BufferRef>,
     _kernels: Vec<Kernel>,
-    _pins: Option<Arc<[Pin]>>,
+    _pins: Vec<Vec<Pin>>,
     time: Option<TimeCell>,
 }
 
@@ -277,8 +285,13 @@ impl Queue {
             let bits = mask.words().len() as u32 * 32;
             // SAFETY: the queue is alive, and there are as many mask words as the bit count says.
             let status = unsafe { (hsa.hsa_amd_queue_cu_set_mask)(raw, bits, mask.words().as_ptr()) };
-            // HSA_CU_MASK reduced it; that was allowed above.
-            if status != HSA_STATUS_CU_MASK_REDUCED as hsa_status_t {
+            if status == HSA_STATUS_CU_MASK_REDUCED as hsa_status_t {
+                // HSA_CU_MASK took CUs away, which was allowed above; but not all of them.
+                let left = reported_mask(&agent, queue);
+                if left.is_some_and(|words| words.iter().all(|&word| word == 0)) {
+                    return Err(MaskError::Empty.into());
+                }
+            } else {
                 runtime.check("hsa_amd_queue_cu_set_mask", status).map_err(named)?;
             }
         }
@@ -313,7 +326,7 @@ impl Queue {
             agent: agent.clone(),
         });
         let weak: std::sync::Weak<QueueState> = Arc::downgrade(&state);
-        runtime.add_queue(weak);
+        runtime.add_queue(weak, agent.handle());
         drop(creation);
         Ok(Self { state })
     }
@@ -351,16 +364,12 @@ impl Queue {
 
     /// The mask as ROCr reports it, where it has the call. Some releases report what was set before.
     pub fn reported_mask(&self) -> Option<Vec<u32>> {
-        let get = self.agent().runtime().hsa().hsa_amd_queue_cu_get_mask?;
-        let mut words = vec![0u32; (self.agent().topology().ok()?.cu_count() as usize).div_ceil(32)];
-        // SAFETY: the queue is alive, and there is room for as many bits as are asked for.
-        let status = unsafe { get(self.state.queue.as_ptr(), words.len() as u32 * 32, words.as_mut_ptr()) };
-        (status == HSA_STATUS_SUCCESS).then_some(words)
+        reported_mask(self.agent(), self.state.queue)
     }
 
     /// Submissions that are not complete.
     pub fn unfinished(&self) -> u32 {
-        self.state.flights.sweep_all();
+        self.state.sweep_all();
         self.state.flights.unfinished()
     }
 
@@ -441,44 +450,52 @@ impl QueueState {
         (u64::from(self.ring.size()), self.kernargs.ring.largest())
     }
 
-    /// Why the queue is dead, if it is: its own error, its GPU's, or that of a queue that it waits for.
+    /// Why the queue takes nothing more, if so: its own error, its GPU's, or that it waits for work that was lost.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.failure_seen(&mut Vec::new())
+        self.failure_at(u64::MAX, &mut Vec::new())
     }
 
-    /// As [`QueueState::failure`]; `seen` are the queues that have been asked already, for queues may wait for each other.
-    pub(crate) fn failure_seen(&self, seen: &mut Vec<*const Self>) -> Option<Arc<Failure>> {
+    /// Where a submission stands; the failure if it will never be complete.
+    pub(crate) fn status(
+        &self,
+        ticket: Ticket,
+        seen: &mut Vec<(*const Self, u64)>,
+    ) -> std::result::Result<Status, Arc<Failure>> {
+        match self.flights.poll(ticket) {
+            Status::Done => return Ok(Status::Done),
+            Status::Lost => return Err(self.own_failure().unwrap_or_else(|| self.destroyed())),
+            Status::Pending => {}
+        }
+        match self.failure_at(ticket.position, seen) {
+            // It may have completed between the two looks.
+            Some(_) if self.flights.poll(ticket) == Status::Done => Ok(Status::Done),
+            Some(failure) => Err(failure),
+            None => Ok(Status::Pending),
+        }
+    }
+
+    /// Why what stands at `position` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
+    /// not affected by it. `seen` are the questions that are being asked already, for queues may wait for each other.
+    fn failure_at(&self, position: u64, seen: &mut Vec<(*const Self, u64)>) -> Option<Arc<Failure>> {
         if let Some(failure) = self.own_failure() {
             return Some(failure);
         }
+        let question = (std::ptr::from_ref(self), position);
         // Acquire: pairs with the release in `waits_for`; whoever got the token of a waiting submission sees its entry.
-        if self.waiting_len.load(Ordering::Acquire) == 0 || seen.contains(&std::ptr::from_ref(self)) {
+        if self.waiting_len.load(Ordering::Acquire) == 0 || seen.contains(&question) {
             return None;
         }
-        seen.push(self);
+        seen.push(question);
         // Copied, so that no two queues' locks are ever held at once.
-        let waiting: Vec<Arc<[Pin]>> = self.waiting.lock().expect("no panic while it is held").clone();
-        let cause = waiting.iter().flat_map(|pins| pins.iter()).find_map(|pin| pin.failure(seen))?;
-        let failure = Arc::new(Failure::Dependency { queue: self.label.clone(), cause });
-        Some(self.failure.get_or_init(|| failure).clone())
+        let waiting: Vec<Waiting> = self.waiting.lock().expect("no panic while it is held").clone();
+        let before = waiting.iter().filter(|waiting| waiting.position <= position);
+        let cause =
+            before.flat_map(|waiting| waiting.on.iter()).find_map(|work| work.has_happened(seen).err())?;
+        Some(Arc::new(Failure::Dependency { queue: self.label.clone(), cause }))
     }
 
-    /// Remembers what a submission waits for, and forgets what has happened.
-    fn waits_for(&self, pins: Arc<[Pin]>) {
-        let mut waiting = self.waiting.lock().expect("no panic while it is held");
-        let (over, still): (Vec<_>, Vec<_>) =
-            waiting.drain(..).partition(|pins| pins.iter().all(Pin::is_done));
-        *waiting = still;
-        waiting.push(pins);
-        // Release: pairs with the acquire in `failure_seen`.
-        self.waiting_len.store(waiting.len(), Ordering::Release);
-        drop(waiting);
-        // Dropping pins can free another queue's state: not under the lock.
-        drop(over);
-    }
-
-    /// As [`QueueState::failure`], without asking the queues that it waits for.
-    pub(crate) fn own_failure(&self) -> Option<Arc<Failure>> {
+    /// The queue's own error or its GPU's. Sticky.
+    fn own_failure(&self) -> Option<Arc<Failure>> {
         if let Some(failure) = self.failure.get() {
             return Some(failure.clone());
         }
@@ -492,8 +509,42 @@ impl QueueState {
         Some(self.failure.get_or_init(|| found).clone())
     }
 
-    pub(crate) fn destroyed(&self) -> Arc<Failure> {
+    fn destroyed(&self) -> Arc<Failure> {
         self.failure.get_or_init(|| Arc::new(Failure::Destroyed { queue: self.label.clone() })).clone()
+    }
+
+    /// Remembers what a submission waits for.
+    fn waits_for(&self, position: u64, on: Arc<[Awaited]>) {
+        let mut waiting = self.waiting.lock().expect("no panic while it is held");
+        waiting.push(Waiting { position, on });
+        // Release: pairs with the acquire in `failure_at`.
+        self.waiting_len.store(waiting.len(), Ordering::Release);
+    }
+
+    /// Forgets what has been waited for.
+    fn prune_waiting(&self) {
+        // Acquire: as in `failure_at`.
+        if self.waiting_len.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let waiting: Vec<Waiting> = self.waiting.lock().expect("no panic while it is held").clone();
+        // Asked without the lock: it can complete work and free what that kept alive.
+        let over = |waiting: &Waiting| {
+            waiting.on.iter().all(|work| matches!(work.has_happened(&mut Vec::new()), Ok(true)))
+        };
+        let over: Vec<u64> =
+            waiting.iter().filter(|waiting| over(waiting)).map(|waiting| waiting.position).collect();
+        let mut waiting = self.waiting.lock().expect("no panic while it is held");
+        waiting.retain(|waiting| !over.contains(&waiting.position));
+        // Release: pairs with the acquire in `failure_at`.
+        self.waiting_len.store(waiting.len(), Ordering::Release);
+    }
+
+    /// Completes what is finished.
+    fn sweep_all(&self) -> u32 {
+        let retired = self.flights.sweep_all();
+        self.prune_waiting();
+        retired
     }
 
     /// Writes the packets, if there is room for everything. Fails without effect otherwise.
@@ -506,17 +557,18 @@ impl QueueState {
         let full = |what| Error::WouldBlock { queue: self.label.clone(), what };
         let mut hold = Hold {
             kernargs: None,
-            buffers: Vec::new(),
+            buffers: Vec::with_capacity(work.buffers.len()),
             _kernels: work.kernels.clone(),
-            _pins: None,
+            _pins: Vec::new(),
             time: None,
         };
         let mut claim = self.flights.claim(|| Signal::new(&self.agent))?;
-        if claim.is_none() && self.flights.sweep_all() > 0 {
+        if claim.is_none() {
+            // Complete work on other queues may still hold pins on ours.
+            self.agent.runtime().sweep_queues();
             claim = self.flights.claim(|| Signal::new(&self.agent))?;
         }
         let claim = claim.ok_or_else(|| full("submission slot"))?;
-        hold.buffers.reserve(work.buffers.len());
         for buffer in &work.buffers {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
             buffer.block.enter()?;
@@ -526,7 +578,7 @@ impl QueueState {
         if !work.kernargs.is_empty() {
             let bytes = work.kernargs.len() as u64;
             let mut range = self.kernargs.ring.alloc(bytes);
-            if range.is_none() && self.flights.sweep_all() > 0 {
+            if range.is_none() && self.sweep_all() > 0 {
                 range = self.kernargs.ring.alloc(bytes);
             }
             let range = range.ok_or_else(|| full("kernarg space"))?;
@@ -541,24 +593,23 @@ impl QueueState {
             hold.time = Some(TimeCell::default());
         }
         // Pins are taken last: a dependency that is complete by now needs none, and its packet none of its slots.
-        let pins = work.pins();
-        let (packets, count) = work.packets(claim.signal().handle(), address, &pins, &self.agent);
+        hold._pins = work.pins()?;
+        let (packets, count) = work.packets(claim.signal().handle(), address, &hold._pins, &self.agent);
         claim.arm(count);
-        let pins: Option<Arc<[Pin]>> =
-            if pins.iter().all(Vec::is_empty) { None } else { Some(pins.into_iter().flatten().collect()) };
-        hold._pins = pins.clone();
+        let awaited: Vec<Awaited> = hold._pins.iter().flatten().map(Pin::awaited).collect();
         let time = hold.time.clone();
-        match self.ring.try_push(&packets) {
-            Ok(_) => self.counters.add(&packets),
+        let position = match self.ring.try_push(&packets) {
+            Ok(position) => position,
             Err(Refused::Full) => return Err(full("packet slot")),
             Err(Refused::TooLarge) => {
                 let limit = u64::from(self.ring.size());
                 return Err(Error::TooLarge { what: "packets", asked: packets.len() as u64, limit });
             }
-        }
-        let ticket = claim.launch(hold);
-        if let Some(pins) = pins {
-            self.waits_for(pins);
+        };
+        self.counters.add(&packets);
+        let ticket = claim.launch(hold, position);
+        if !awaited.is_empty() {
+            self.waits_for(position, awaited.into());
         }
         Ok(Token::new(self.clone(), ticket, time))
     }
@@ -586,11 +637,14 @@ impl QueueState {
         let begin = Instant::now();
         let mut pause = Duration::from_micros(20);
         loop {
-            self.flights.sweep_all();
+            self.sweep_all();
             if self.flights.unfinished() == 0 {
                 return Ok(());
             }
-            if let Some(failure) = self.failure() {
+            // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
+            let lost = |ticket: Ticket| self.failure_at(ticket.position, &mut Vec::new());
+            let first = self.flights.pending().min_by_key(|ticket| ticket.position);
+            if let Some(failure) = first.and_then(lost) {
                 return Err(failure.into());
             }
             if begin.elapsed() >= timeout {
@@ -604,25 +658,32 @@ impl QueueState {
     /// Takes the queue from the hardware. Called once, by its owner.
     fn close(&self) {
         let runtime = self.agent.runtime();
-        // SAFETY: the queue is ours, this is its only destruction, and its owner is gone, so nobody submits any more.
-        unsafe { (runtime.hsa().hsa_queue_destroy)(self.queue.as_ptr()) };
-        // Release: pairs with the acquire in `is_open`.
+        // After a memory fault the driver has evicted the queue, so nothing of it runs any more. ROCr's destructor can then
+        // wait for ever for a handler that has ended (`AqlQueue::ExceptionHandler`), so the queue is left to the process's end.
+        if self.agent.failure().is_none() {
+            // SAFETY: the queue is ours, this is its only destruction, and its owner is gone, so nobody submits any more.
+            unsafe { (runtime.hsa().hsa_queue_destroy)(self.queue.as_ptr()) };
+        }
+        runtime.queue_closed(self.agent.handle());
+        // Release: pairs with the acquire in `is_open_on`.
         self.closed.store(true, Ordering::Release);
-        if self.flights.unfinished() > 0 {
+        self.sweep_all();
+        if self.flights.unfinished() > 0 && self.failure().is_none() {
             // Before the slots are marked as lost, so that a token which sees that finds the reason.
-            self.flights.sweep_all();
-            if self.flights.unfinished() > 0 && self.own_failure().is_none() {
-                self.destroyed();
-            }
+            self.destroyed();
+        } else if let Some(failure) = self.failure() {
+            // A dependency's failure is worked out anew each time, from what is about to be forgotten: keep it.
+            let _ = self.failure.get_or_init(|| failure);
         }
         self.flights.close();
-        drop(std::mem::take(&mut *self.waiting.lock().expect("no panic while it is held")));
+        let waiting = std::mem::take(&mut *self.waiting.lock().expect("no panic while it is held"));
+        drop(waiting);
     }
 }
 
 impl Sweep for QueueState {
     fn sweep(&self) {
-        self.flights.sweep_all();
+        self.sweep_all();
     }
 
     fn is_open_on(&self, agent: hsa_agent_t) -> bool {
@@ -633,10 +694,8 @@ impl Sweep for QueueState {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.state.failure().is_none() {
-            // What does not finish in time is lost, and its tokens will say so.
-            let _ = self.state.drain(self.state.drain);
-        }
+        // What does not finish in time is lost, and its tokens will say so.
+        let _ = self.state.drain(self.state.drain);
         self.state.close();
     }
 }
@@ -647,6 +706,15 @@ impl fmt::Debug for Queue {
         out.field("label", &self.state.label).field("id", &self.state.id).field("size", &self.size());
         out.field("mask", &self.state.mask).finish()
     }
+}
+
+/// The mask of a live queue as ROCr reports it.
+fn reported_mask(agent: &Agent, queue: NonNull<hsa_queue_t>) -> Option<Vec<u32>> {
+    let get = agent.runtime().hsa().hsa_amd_queue_cu_get_mask?;
+    let mut words = vec![0u32; (agent.topology().ok()?.cu_count() as usize).div_ceil(32)];
+    // SAFETY: the queue is alive, and there is room for as many bits as are asked for.
+    let status = unsafe { get(queue.as_ptr(), words.len() as u32 * 32, words.as_mut_ptr()) };
+    (status == HSA_STATUS_SUCCESS).then_some(words)
 }
 
 /// Destroys a queue that was created but could not be set up.

@@ -1,6 +1,7 @@
 //! ROCr, initialised: the first object of every program.
 //!
-//! A [`Runtime`] is a handle; clones share one `hsa_init`. Every other object of this crate holds one, so the runtime is shut
+//! Make one and clone it: queues, signals and buffers are counted and completed by runtime. A [`Runtime`] is a handle; clones
+//! share one `hsa_init`. Every other object of this crate holds one, so the runtime is shut
 //! down when the last of them is gone, in whatever order they are dropped. Everything here may be used from any thread.
 
 use std::fs;
@@ -51,7 +52,15 @@ pub(crate) trait Sweep: Send + Sync {
 /// Where ROCr's thread leaves memory faults: one place for each GPU. It outlives the runtime object, because ROCr offers no way
 /// to take a handler back.
 struct FaultBoard {
-    gpus: Vec<(u64, String, OnceLock<Arc<Failure>>)>,
+    gpus: Vec<GpuFaults>,
+}
+
+struct GpuFaults {
+    agent: u64,
+    name: String,
+    fault: OnceLock<Arc<Failure>>,
+    /// Our queues on this GPU.
+    open_queues: AtomicU32,
 }
 
 impl Runtime {
@@ -87,7 +96,12 @@ impl Runtime {
             return Err(Error::Invalid("ROCr reports a system clock of 0 Hz".into()));
         }
         let (gpus, cpus) = AgentInfo::all(&hsa)?;
-        let board = |agent: &Arc<AgentInfo>| (agent.handle.handle, agent.to_string(), OnceLock::new());
+        let board = |agent: &Arc<AgentInfo>| GpuFaults {
+            agent: agent.handle.handle,
+            name: agent.to_string(),
+            fault: OnceLock::new(),
+            open_queues: AtomicU32::new(0),
+        };
         let faults = Arc::new(FaultBoard { gpus: gpus.iter().map(board).collect() });
         let data = Arc::into_raw(faults.clone()).cast_mut();
         // SAFETY: the handler has the type that HSA asks for. `data` is one reference to the board that is given away
@@ -160,10 +174,21 @@ impl Runtime {
         self.inner.creating.lock().expect("no panic while it is held")
     }
 
-    pub(crate) fn add_queue(&self, queue: Weak<dyn Sweep>) {
+    pub(crate) fn add_queue(&self, queue: Weak<dyn Sweep>, agent: hsa_agent_t) {
+        if let Some(gpu) = self.inner.faults.gpu(agent) {
+            // Relaxed: only whether there are any; a fault of our queue comes long after.
+            gpu.open_queues.fetch_add(1, Ordering::Relaxed);
+        }
         let mut queues = self.inner.queues.lock().expect("no panic while it is held");
         queues.retain(|queue| queue.strong_count() > 0);
         queues.push(queue);
+    }
+
+    pub(crate) fn queue_closed(&self, agent: hsa_agent_t) {
+        if let Some(gpu) = self.inner.faults.gpu(agent) {
+            // Relaxed: as above.
+            gpu.open_queues.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn queues(&self) -> Vec<Arc<dyn Sweep>> {
@@ -216,7 +241,7 @@ impl Runtime {
 
     /// The memory fault that took this GPU away, if there was one.
     pub(crate) fn memory_fault(&self, agent: hsa_agent_t) -> Option<Arc<Failure>> {
-        self.inner.faults.gpus.iter().find(|(handle, ..)| *handle == agent.handle)?.2.get().cloned()
+        self.inner.faults.gpu(agent)?.fault.get().cloned()
     }
 
     /// Whether one more interrupt signal may be made; counts it.
@@ -258,6 +283,12 @@ impl Drop for ShutDown {
     }
 }
 
+impl FaultBoard {
+    fn gpu(&self, agent: hsa_agent_t) -> Option<&GpuFaults> {
+        self.gpus.iter().find(|gpu| gpu.agent == agent.handle)
+    }
+}
+
 /// ROCr's thread reports a memory fault. Only records it; whoever waits looks here at least every few milliseconds.
 unsafe extern "C" fn on_system_event(
     event: *const hsa_amd_event_t,
@@ -272,16 +303,19 @@ unsafe extern "C" fn on_system_event(
     }
     // SAFETY: the event's type says that the union holds a memory fault.
     let fault = unsafe { event.__bindgen_anon_1.memory_fault };
-    let Some((_, agent, place)) = board.gpus.iter().find(|(handle, ..)| *handle == fault.agent.handle) else {
-        return HSA_STATUS_ERROR;
-    };
+    let Some(gpu) = board.gpu(fault.agent) else { return HSA_STATUS_ERROR };
     let failure = Failure::MemoryFault {
-        agent: agent.clone(),
+        agent: gpu.name.clone(),
         address: fault.virtual_address,
         reason: fault_reason(fault.fault_reason_mask),
     };
     // The first fault is the one to report; a later one changes nothing.
-    let _ = place.set(Arc::new(failure));
+    let _ = gpu.fault.set(Arc::new(failure));
+    // Relaxed: only whether there are any.
+    if gpu.open_queues.load(Ordering::Relaxed) == 0 {
+        // Somebody else's kernel: leave it to them, or to ROCr.
+        return HSA_STATUS_ERROR;
+    }
     // Success tells ROCr that the fault is handled: otherwise it ends the process.
     HSA_STATUS_SUCCESS
 }

@@ -4,6 +4,7 @@
 //! driver; a *polled* one has no driver event. Any thread may use a signal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hsa_sys::*;
@@ -18,6 +19,8 @@ pub(crate) struct Signal {
     handle: hsa_signal_t,
     interrupt: bool,
     agent: Agent,
+    /// End time of the last use, to tell whether a later use recorded one of its own.
+    last_end: AtomicU64,
 }
 
 /// When the GPU began and ended a packet, in nanoseconds of ROCr's system clock.
@@ -47,7 +50,7 @@ impl Signal {
         let status = unsafe {
             (runtime.hsa().hsa_amd_signal_create)(0, 0, std::ptr::null(), attributes, &raw mut handle)
         };
-        let signal = Self { handle, interrupt, agent: agent.clone() };
+        let signal = Self { handle, interrupt, agent: agent.clone(), last_end: AtomicU64::new(0) };
         let made = runtime.check("hsa_amd_signal_create", status);
         if made.is_ok() && signal.handle.handle == 0 {
             // ROCr has been seen to answer success without a signal when it runs out of them.
@@ -131,7 +134,9 @@ impl Completion for Signal {
             )
         };
         let ns = |ticks| self.runtime().nanoseconds(ticks);
-        (status == HSA_STATUS_SUCCESS && time.end != 0)
+        // Relaxed: only the thread that completes the signal's current use is here.
+        let stale = self.last_end.swap(time.end, Ordering::Relaxed) == time.end;
+        (status == HSA_STATUS_SUCCESS && time.end != 0 && !stale)
             .then(|| GpuTime { start_ns: ns(time.start), end_ns: ns(time.end) })
     }
 }

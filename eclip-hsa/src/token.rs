@@ -5,12 +5,12 @@
 //! generation of its slot, so a signal that has been used again is never taken for its own.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
 use crate::error::{Error, Failure, Result};
-use crate::flights::{Status, Ticket};
+use crate::flights::{Pinned, Status, Ticket};
 use crate::queue::QueueState;
 use crate::runtime::Runtime;
 use crate::signal::{GpuTime, TimeCell};
@@ -43,7 +43,8 @@ impl Token {
         }
     }
 
-    /// Waits until the work is complete. Ends with an error if the queue fails; a kernel that runs for ever is waited for, for
+    /// Waits until the work is complete. ROCr lets one thread at a time sleep on a signal: further threads that wait for the same
+    /// work spin. Ends with an error if the queue fails; a kernel that runs for ever is waited for, for
     /// ever: use [`Token::wait_timeout`] where that can be.
     ///
     /// # Errors
@@ -118,17 +119,13 @@ impl Token {
         self.status().err()
     }
 
+    /// Whether both stand for the same work.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.queue, &other.queue) && self.ticket == other.ticket
+    }
+
     fn status(&self) -> Result<Status, Arc<Failure>> {
-        match self.queue.flights().poll(self.ticket) {
-            Status::Done => Ok(Status::Done),
-            Status::Lost => Err(self.queue.failure().unwrap_or_else(|| self.queue.destroyed())),
-            Status::Pending => match self.queue.failure() {
-                // The work may have completed between the two looks.
-                Some(_) if self.queue.flights().poll(self.ticket) == Status::Done => Ok(Status::Done),
-                Some(failure) => Err(failure),
-                None => Ok(Status::Pending),
-            },
-        }
+        self.queue.status(self.ticket, &mut Vec::new())
     }
 
     /// True when complete. The slot is pinned while waiting, or its signal could be used again under our feet.
@@ -136,30 +133,34 @@ impl Token {
         if self.is_done()? {
             return Ok(true);
         }
-        let Some(pin) = self.pin() else {
-            return self.is_done();
-        };
-        self.queue.flights().signal(self.ticket.slot).wait(timeout);
-        drop(pin);
+        match self.pin()? {
+            Some(pin) => {
+                self.queue.flights().signal(self.ticket.slot).wait(timeout);
+                drop(pin);
+            }
+            // Another thread is completing it: a few instructions away, unless that thread was interrupted.
+            None => std::thread::yield_now(),
+        }
         self.is_done()
     }
 
     /// Keeps the signal from being used again; `None` if the work is not pending any more.
-    pub(crate) fn pin(&self) -> Option<Pin> {
-        let pinned = self.queue.flights().pin(self.ticket);
-        pinned.then(|| Pin { queue: self.queue.clone(), ticket: self.ticket })
+    pub(crate) fn pin(&self) -> Result<Option<Pin>> {
+        match self.queue.flights().pin(self.ticket) {
+            Pinned::Yes => Ok(Some(Pin { queue: self.queue.clone(), ticket: self.ticket })),
+            Pinned::Over => Ok(None),
+            Pinned::TooMany => Err(Error::WouldBlock {
+                queue: self.queue.label().to_owned(),
+                what: "pin of a token that millions wait for",
+            }),
+        }
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Token({}, slot {}, generation {})",
-            self.queue.label(),
-            self.ticket.slot,
-            self.ticket.generation
-        )
+        let Ticket { slot, generation, position } = self.ticket;
+        write!(f, "Token({}, packet {position}, slot {slot}, generation {generation})", self.queue.label())
     }
 }
 
@@ -178,22 +179,35 @@ impl Pin {
         self.queue.agent()
     }
 
-    pub(crate) fn is_done(&self) -> bool {
-        self.queue.flights().poll(self.ticket) == Status::Done
-    }
-
-    /// Why what is waited for will never happen, if so. `seen` are the queues that have been asked already.
-    pub(crate) fn failure(&self, seen: &mut Vec<*const QueueState>) -> Option<Arc<Failure>> {
-        match self.queue.flights().poll(self.ticket) {
-            Status::Done => None,
-            Status::Lost => Some(self.queue.own_failure().unwrap_or_else(|| self.queue.destroyed())),
-            Status::Pending => self.queue.failure_seen(seen),
-        }
+    /// What is waited for, without keeping anything.
+    pub(crate) fn awaited(&self) -> Awaited {
+        Awaited { queue: Arc::downgrade(&self.queue), ticket: self.ticket }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         self.queue.flights().unpin(self.ticket.slot);
+    }
+}
+
+/// Work that a submission waits for. The submission's own pins keep its queue's state alive, so a queue that is gone has
+/// nothing left to wait for.
+#[derive(Clone)]
+pub(crate) struct Awaited {
+    queue: Weak<QueueState>,
+    ticket: Ticket,
+}
+
+impl Awaited {
+    /// `Ok(true)` when it has happened, the failure when it never will. `seen` are the questions that are being asked already.
+    pub(crate) fn has_happened(
+        &self,
+        seen: &mut Vec<(*const QueueState, u64)>,
+    ) -> Result<bool, Arc<Failure>> {
+        match self.queue.upgrade() {
+            Some(queue) => Ok(queue.status(self.ticket, seen)? == Status::Done),
+            None => Ok(true),
+        }
     }
 }

@@ -57,9 +57,13 @@ impl Hsa {
 
     /// Loads the library at `path` and no other. A bare file name is searched for by the dynamic loader.
     ///
+    /// # Safety
+    /// The file must be ROCr, or a library with the same functions: its initialisers are run, and its functions are called
+    /// with the signatures of ROCr's headers. ([`Hsa::load`] takes the environment's word for that, as the loader does.)
+    ///
     /// # Errors
     /// [`LoadError`] says why the file could not be opened, or names every required function that it lacks.
-    pub fn load_from(path: impl AsRef<Path>) -> Result<Hsa, LoadError> {
+    pub unsafe fn load_from(path: impl AsRef<Path>) -> Result<Hsa, LoadError> {
         Self::load_first(&[(path.as_ref().to_owned(), "as asked for")])
     }
 

@@ -17,7 +17,8 @@ fn installed_runtime_loads_with_its_path() {
     let hsa = installed();
     let path = hsa.path().expect("a loaded runtime has a path");
     assert!(path.is_absolute() && path.exists(), "{}", path.display());
-    let again = Hsa::load_from(path).unwrap();
+    // SAFETY: the file that was loaded above.
+    let again = unsafe { Hsa::load_from(path) }.unwrap();
     assert_eq!(hsa.hsa_init as usize, again.hsa_init as usize, "the same library is found twice");
 }
 
@@ -55,7 +56,8 @@ fn handle_crosses_threads() {
 
 #[test]
 fn missing_file_is_named_with_the_loaders_reason() {
-    let error = Hsa::load_from("/nonexistent/libhsa-runtime64.so.1").unwrap_err();
+    // SAFETY: there is no such file, so nothing of it runs.
+    let error = unsafe { Hsa::load_from("/nonexistent/libhsa-runtime64.so.1") }.unwrap_err();
     let [attempt] = error.attempts() else { panic!("one place was asked for: {error}") };
     assert_eq!(attempt.library, Path::new("/nonexistent/libhsa-runtime64.so.1"));
     let Problem::NotOpened(reason) = &attempt.problem else { panic!("{error}") };
@@ -73,13 +75,15 @@ fn file_that_is_no_library_is_named_with_the_loaders_reason() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "not an ELF file, but longer than its header would have to be to be read")
         .unwrap();
-    let text = Hsa::load_from(file.path()).unwrap_err().to_string();
+    // SAFETY: the file is no library, so nothing of it runs.
+    let text = unsafe { Hsa::load_from(file.path()) }.unwrap_err().to_string();
     assert!(text.contains(file.path().to_str().unwrap()) && text.contains("invalid ELF header"), "{text}");
 }
 
 #[test]
 fn library_without_the_functions_names_every_missing_one() {
-    let error = Hsa::load_from("libc.so.6").unwrap_err();
+    // SAFETY: libc is loaded already, and lacks every function of ROCr, so none is called.
+    let error = unsafe { Hsa::load_from("libc.so.6") }.unwrap_err();
     assert!(error.found_unusable_library());
     let Problem::MissingSymbols { file, symbols } = &error.attempts()[0].problem else { panic!("{error}") };
     assert!(file.ends_with("libc.so.6"));

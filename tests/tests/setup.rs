@@ -8,7 +8,8 @@ use kfd_sim::control::{self, Failure, OPEN, When};
 #[test]
 fn without_rocr_every_place_that_was_tried_is_named() {
     let _turn = turn();
-    let error = Error::from(Hsa::load_from("/no/such/libhsa-runtime64.so.1").unwrap_err());
+    // SAFETY: there is no such file, so nothing of it runs.
+    let error = Error::from(unsafe { Hsa::load_from("/no/such/libhsa-runtime64.so.1") }.unwrap_err());
     let text = error.to_string();
     assert!(text.contains("/no/such/libhsa-runtime64.so.1") && text.contains("install"), "{text}");
 }
@@ -16,7 +17,8 @@ fn without_rocr_every_place_that_was_tried_is_named() {
 #[test]
 fn a_library_that_is_not_rocr_is_refused_with_the_missing_symbols() {
     let _turn = turn();
-    let error = Error::from(Hsa::load_from("libc.so.6").unwrap_err()).to_string();
+    // SAFETY: libc is loaded already, and lacks every function of ROCr, so none is called.
+    let error = Error::from(unsafe { Hsa::load_from("libc.so.6") }.unwrap_err()).to_string();
     assert!(error.contains("hsa_init") && error.contains("hsa_queue_create"), "{error}");
 }
 
@@ -72,7 +74,11 @@ fn two_runtimes_live_side_by_side() {
     let queue = gpu.queue();
     let error = queue.barrier_and(&[token], PATIENCE).unwrap_err();
     assert!(error.to_string().contains("another Runtime"), "{error}");
-    drop((other, second));
+    let buffer = second.gpu(0).unwrap().alloc_host::<u32>(64).unwrap();
+    let fill = gpu.module("vector").kernel("fill_u32").unwrap();
+    let work = fill.dispatch([64, 1, 1], [64, 1, 1]).arg(&buffer).arg(1u32).arg(64u32);
+    assert!(matches!(queue.dispatch(work, PATIENCE), Err(Error::WrongAgent { .. })));
+    drop((other, second, buffer));
     queue.barrier_and(&[], PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
 }
 
@@ -156,5 +162,13 @@ fn memory_can_be_had_and_given_back_many_times() {
         device.read_at(100, &mut part).unwrap();
         assert_eq!(part, [100 * round, 101 * round, 102 * round]);
     }
+    static TABLE: [u8; 9000] = [7; 9000];
+    assert_eq!(
+        gpu.agent.upload(&TABLE).unwrap().to_vec().unwrap(),
+        TABLE,
+        "read-only memory can be copied, too"
+    );
+    let large: Vec<u64> = (0..700_000).collect();
+    assert_eq!(gpu.agent.upload(&large).unwrap().to_vec().unwrap(), large, "more than one staging block");
     assert_eq!(gpu.agent.alloc::<u32>(1000).unwrap().to_vec().unwrap(), [0; 1000], "fresh memory is zeroed");
 }
