@@ -70,8 +70,9 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     writeln!(out, "Every queue used exactly the CUs that it was given.\n")?;
 
     let inputs = &digits::inputs()[..options.images as usize * PIXELS];
-    report::workload(options, out)?;
-    let run = work(device, &pool, &kernels, inputs, options.batch as usize)?;
+    let routes: [Route; WORKERS] = std::array::from_fn(route);
+    report::workload(options, &pool, &routes, out)?;
+    let run = work(device, &pool, &kernels, &routes, inputs, options.batch as usize)?;
     // The figures first: they help when something is wrong.
     report::layers(device, &run, out)?;
     report::packets(&pool, &run, out)?;
@@ -93,8 +94,21 @@ fn pool(gpu: &Agent) -> Result<Pool> {
     Ok(builder.unmasked("default").build()?)
 }
 
+/// Through a worker's own queues, from the largest mask to the smallest, then the middle one, and the shared ones.
+fn route(worker: usize) -> Route {
+    let own = worker * masks::SIZES;
+    Route { dense: [own + 2, own, own + 1], softmax: EVEN, argmax: DEFAULT }
+}
+
 /// Both workers at once, each with its part of the images.
-fn work(device: Device, pool: &Pool, kernels: &Kernels, inputs: &[f32], batch: usize) -> Result<Run> {
+fn work(
+    device: Device,
+    pool: &Pool,
+    kernels: &Kernels,
+    routes: &[Route; WORKERS],
+    inputs: &[f32],
+    batch: usize,
+) -> Result<Run> {
     let gpu = pool.agent();
     let mlp = Mlp::upload(gpu, kernels)?;
     let half = (inputs.len() / PIXELS).div_ceil(WORKERS) * PIXELS;
@@ -109,9 +123,7 @@ fn work(device: Device, pool: &Pool, kernels: &Kernels, inputs: &[f32], batch: u
             .zip(&parts)
             .enumerate()
             .map(|(number, (images, part))| {
-                let own = number * masks::SIZES;
-                // From the largest mask to the smallest, then the middle one.
-                let route = Route { dense: [own + 2, own, own + 1], softmax: EVEN, argmax: DEFAULT };
+                let route = routes[number];
                 let mlp = &mlp;
                 scope.spawn(move || {
                     worker::run(pool, mlp, images, part.len() / PIXELS, batch, route)

@@ -24,7 +24,7 @@ pub fn verify(pool: &Pool, probe: &Kernel, out: &mut impl Write) -> Result<()> {
         "queue",
         "CU mask",
         "CUs per SE asked",
-        "hardware queue",
+        "ME.pipe.queue",
         "CUs per SE observed",
         "workgroups",
     ]);

@@ -10,6 +10,7 @@ use eclip_kernels::digits::{Score, TRAINED};
 
 use super::check::{self, TOLERANCE, Verdict};
 use super::mlp::Layer;
+use super::worker::Route;
 use super::{Options, Report, Run};
 use crate::device::Device;
 
@@ -27,17 +28,24 @@ pub fn head(device: Device, gpu: &Agent, out: &mut impl Write) -> Result<()> {
 }
 
 /// What is going to be done.
-pub fn workload(options: &Options, out: &mut impl Write) -> Result<()> {
+pub fn workload(options: &Options, pool: &Pool, routes: &[Route], out: &mut impl Write) -> Result<()> {
     let Options { images, batch } = options;
     writeln!(
         out,
-        "The work: a neural network recognises {images} handwritten digits (UCI optical digits, 8x8 pixels)."
+        "The work: a neural network recognises {images} handwritten digits (UCI optical digits, 8x8 pixels).\n\
+         Two workers at once, each with half of the images, {batch} at a time. Each layer goes to another queue and waits\n\
+         there, on the GPU, for the layer before it:\n"
     )?;
-    writeln!(
-        out,
-        "Two workers share the images and send them {batch} at a time. Each layer goes to another queue and waits"
-    )?;
-    writeln!(out, "there, on the GPU, for the layer before it.\n")?;
+    for (number, route) in (1..).zip(routes) {
+        let layers = Layer::ALL.map(|layer| pool[route.queue(layer, 0)].label().to_owned());
+        let [first, second, third, softmax, argmax] = layers;
+        writeln!(
+            out,
+            "  worker {number}: layers on {first}, {second}, {third} (the next batch begins one further), \
+             softmax on {softmax}, argmax on {argmax}"
+        )?;
+    }
+    writeln!(out)?;
     Ok(())
 }
 

@@ -1,0 +1,84 @@
+//! Many submissions at once: more than the driver has events for, and counted as the device sees them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use eclip_hsa::{Error, Queue, Token};
+use eclip_tests::{PATIENCE, gpu, newest_queue};
+use kfd_sim::cp::PacketType;
+
+#[test]
+fn submissions_without_a_driver_event_are_waited_for_too() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let first = gpu.queue();
+    let id = newest_queue(&sim);
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let queues: Vec<Queue> = (0..4)
+        .map(|n| Queue::builder(&gpu.agent).label(format!("queue {n}")).size(1024).create().unwrap())
+        .collect();
+    sim.processor().stall_queue(id).unwrap();
+    let gate = first.barrier_and(&[], PATIENCE).unwrap();
+    // 4,004 signals: past 3,072 they are polled.
+    let mut tokens: Vec<Token> = Vec::new();
+    for queue in &queues {
+        tokens.push(queue.barrier_and(std::slice::from_ref(&gate), PATIENCE).unwrap());
+        for _ in 0..1000 {
+            tokens.push(queue.dispatch(empty.dispatch([64, 1, 1], [64, 1, 1]), PATIENCE).unwrap());
+        }
+    }
+    let begin = Instant::now();
+    let error = tokens.last().unwrap().wait_timeout(Duration::from_millis(30)).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(begin.elapsed() >= Duration::from_millis(30));
+    sim.processor().resume_queue(id).unwrap();
+    for token in tokens.iter().rev() {
+        token.wait_timeout(PATIENCE).unwrap();
+    }
+    assert!(queues.iter().all(|queue| queue.unfinished() == 0));
+}
+
+#[test]
+fn packets_are_counted_as_the_device_sees_them() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let dispatch = || empty.dispatch([64, 1, 1], [64, 1, 1]);
+    let (one, id_one) = (gpu.queue(), newest_queue(&sim));
+    let (two, id_two) = (gpu.queue(), newest_queue(&sim));
+    // Held up, so that dependencies on it really need a barrier packet.
+    sim.processor().stall_queue(id_one).unwrap();
+    let tokens: Vec<Token> = (0..7).map(|_| one.dispatch(dispatch(), PATIENCE).unwrap()).collect();
+    let mut batch = two.batch();
+    batch.barrier_and(&tokens).unwrap();
+    batch.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
+    batch.submit(PATIENCE).unwrap();
+    let last = two.dispatch(dispatch().barrier(), PATIENCE).unwrap();
+    // Seven dependencies are two packets; a refused submission counts nothing.
+    let counts = two.packet_counts();
+    assert_eq!((counts.kernels, counts.barriers, counts.barrier_bits), (3, 2, 2));
+    assert!(two.batch().try_submit().is_err());
+    assert_eq!(two.packet_counts(), counts);
+    sim.processor().resume_queue(id_one).unwrap();
+    last.wait_timeout(PATIENCE).unwrap();
+    one.drain(PATIENCE).unwrap();
+
+    let stats = sim.processor().stats();
+    for (queue, id) in [(&one, id_one), (&two, id_two)] {
+        let (ours, seen) = (queue.packet_counts(), &stats.queues[&id]);
+        let expected: BTreeMap<PacketType, u64> =
+            [(PacketType::KernelDispatch, ours.kernels), (PacketType::BarrierAnd, ours.barriers)]
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .collect();
+        assert_eq!(seen.packets, expected, "{}", queue.label());
+        assert_eq!(seen.barrier_bits, ours.barrier_bits, "{}", queue.label());
+    }
+    // What is complete needs no packet.
+    let before = two.packet_counts();
+    let mut batch = two.batch();
+    batch.barrier_and(&tokens).unwrap().dispatch(dispatch()).unwrap();
+    batch.submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    let more = two.packet_counts() - before;
+    assert_eq!((more.kernels, more.barriers), (1, 0));
+}
