@@ -53,7 +53,9 @@ pub enum ExecFault {
         len: u32,
     },
     /// An LDS access beyond the workgroup's allocation (hardware would drop it).
-    #[error("LDS access of {len} bytes at {offset:#x} beyond {allocated:#x} allocated, by the instruction at {address:#x}")]
+    #[error(
+        "LDS access of {len} bytes at {offset:#x} beyond {allocated:#x} allocated, by the instruction at {address:#x}"
+    )]
     LdsBounds {
         /// The instruction.
         address: u64,
@@ -65,7 +67,9 @@ pub enum ExecFault {
         allocated: u32,
     },
     /// A private-segment access beyond the lane's share, or without scratch memory.
-    #[error("scratch access of {len} bytes at {offset:#x} beyond {allocated:#x} bytes a lane, by the instruction at {address:#x}")]
+    #[error(
+        "scratch access of {len} bytes at {offset:#x} beyond {allocated:#x} bytes a lane, by the instruction at {address:#x}"
+    )]
     ScratchBounds {
         /// The instruction.
         address: u64,

@@ -90,7 +90,8 @@ fn permutes() {
 fn flat_addresses_reach_global_lds_and_scratch() {
     let mut memory = vec![0u64; 512];
     let space = AddressSpace::new();
-    let span = Span { va: 0x10000, len: 4096, host: memory.as_mut_ptr().cast(), writable: true, executable: false };
+    let span =
+        Span { va: 0x10000, len: 4096, host: memory.as_mut_ptr().cast(), writable: true, executable: false };
     // SAFETY: the vector outlives the address space's use.
     unsafe { space.map(span) };
     let (mut w, mut lds) = (wave(), Lds::new(512));
@@ -121,7 +122,9 @@ fn flat_addresses_reach_global_lds_and_scratch() {
     execute(&mut w, &mut lds, &space, &[flat("load_dword"), 2 | 8 << 24]).unwrap();
     w.set_exec(1 << 5);
     let fault = execute(&mut w, &mut lds, &space, &[flat("load_dword"), 2 | 8 << 24]);
-    assert!(matches!(fault, Err(Stop::Memory(fault)) if fault.va == 0xdead_0000 && fault.access == Access::Read));
+    assert!(
+        matches!(fault, Err(Stop::Memory(fault)) if fault.va == 0xdead_0000 && fault.access == Access::Read)
+    );
     set(&mut w, 2, 5, 2 << 48 | 64);
     let beyond = execute(&mut w, &mut lds, &space, &[flat("load_dword"), 2 | 8 << 24]);
     assert_eq!(beyond, Err(Stop::Scratch(64, 4)));
@@ -134,7 +137,8 @@ fn flat_addresses_reach_global_lds_and_scratch() {
 fn compare_and_swap_operand_order() {
     let mut memory = [7u64, 0];
     let space = AddressSpace::new();
-    let span = Span { va: 0x10000, len: 16, host: memory.as_mut_ptr().cast(), writable: true, executable: false };
+    let span =
+        Span { va: 0x10000, len: 16, host: memory.as_mut_ptr().cast(), writable: true, executable: false };
     // SAFETY: the array outlives the address space's use.
     unsafe { space.map(span) };
     let (mut w, mut lds) = (wave(), Lds::new(16));

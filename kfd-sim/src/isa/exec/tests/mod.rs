@@ -32,7 +32,12 @@ pub fn wave() -> Wave {
 }
 
 /// Executes one instruction.
-pub fn execute(wave: &mut Wave, lds: &mut Lds, space: &AddressSpace, words: &[u32]) -> Result<ExecStats, Stop> {
+pub fn execute(
+    wave: &mut Wave,
+    lds: &mut Lds,
+    space: &AddressSpace,
+    words: &[u32],
+) -> Result<ExecStats, Stop> {
     let inst = decode(words).unwrap_or_else(|error| panic!("{words:x?}: {error}"));
     let mut stats = ExecStats::default();
     let mut env = Env {
@@ -55,7 +60,11 @@ pub fn run(wave: &mut Wave, words: &[u32]) {
 
 /// VOP3 opcode number and operand types of a vector mnemonic.
 pub fn vop3_code(name: &str) -> (u32, &'static [Ty], Ty) {
-    fn find<O>(table: &'static [(u16, O, crate::isa::inst::Info)], base: u32, name: &str) -> Option<(u32, &'static [Ty], Ty)> {
+    fn find<O>(
+        table: &'static [(u16, O, crate::isa::inst::Info)],
+        base: u32,
+        name: &str,
+    ) -> Option<(u32, &'static [Ty], Ty)> {
         let row = table.iter().find(|row| row.2.name == name)?;
         Some((base + u32::from(row.0), row.2.src, row.2.dst))
     }
@@ -75,7 +84,8 @@ pub fn vop3_words(name: &str) -> [u32; 2] {
     for n in 0..src.len() as u32 {
         high |= (256 + 2 + 2 * n) << (9 * n);
     }
-    let carry = ["v_add_co", "v_sub_co", "v_subrev_co", "v_addc", "v_subb", "v_div_scale", "v_mad_u64", "v_mad_i64"];
+    let carry =
+        ["v_add_co", "v_sub_co", "v_subrev_co", "v_addc", "v_subb", "v_div_scale", "v_mad_u64", "v_mad_i64"];
     let low = if carry.iter().any(|c| name.starts_with(c)) { 106 << 8 } else { 0 };
     if ["v_addc", "v_subb", "v_cndmask"].iter().any(|c| name.starts_with(c)) {
         high |= 106 << 18;
@@ -125,13 +135,31 @@ pub fn inputs(count: usize, seed: u64) -> Vec<u64> {
 /// Float bit patterns of every kind.
 pub fn float_inputs(count: usize, seed: u64) -> Vec<f32> {
     const EDGES: [u32; 18] = [
-        0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 1, 0x8000_0001, 0x007f_ffff,
-        0x0080_0000, 0x7f7f_ffff, 0xff7f_ffff, 0x4b00_0000, 0x3f00_0000, 0x3fc0_0000, 0xc020_0000, 0x4f00_0000,
+        0,
+        0x8000_0000,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0000,
+        1,
+        0x8000_0001,
+        0x007f_ffff,
+        0x0080_0000,
+        0x7f7f_ffff,
+        0xff7f_ffff,
+        0x4b00_0000,
+        0x3f00_0000,
+        0x3fc0_0000,
+        0xc020_0000,
+        0x4f00_0000,
     ];
     inputs(count, seed)
         .into_iter()
         .enumerate()
-        .map(|(n, bits)| f32::from_bits(if n % 2 == 0 { EDGES[bits as usize % 18] } else { (bits >> 7) as u32 }))
+        .map(|(n, bits)| {
+            f32::from_bits(if n % 2 == 0 { EDGES[bits as usize % 18] } else { (bits >> 7) as u32 })
+        })
         .collect()
 }
 

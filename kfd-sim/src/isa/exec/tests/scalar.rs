@@ -91,7 +91,10 @@ fn bit_fields() {
     assert_eq!(sop2("s_bfe_i32", 0xdead_beef, control(16, 0), true), (0, false));
     assert_eq!(sop2("s_bfe_i32", 0x8000_0000, control(31, 32), true), (0xffff_ffff, true));
     assert_eq!(sop2("s_bfe_u64", 0xdead_beef_0000_0000, control(36, 16), false), (0xdbee, true));
-    assert_eq!(sop2("s_bfe_i64", 0xdead_beef_0000_0000, control(60, 4), false), (0xffff_ffff_ffff_fffd, true));
+    assert_eq!(
+        sop2("s_bfe_i64", 0xdead_beef_0000_0000, control(60, 4), false),
+        (0xffff_ffff_ffff_fffd, true)
+    );
 }
 
 #[test]
@@ -108,8 +111,12 @@ fn one_source() {
     for a in inputs(100, 5) {
         let x = a & 0xffff_ffff;
         let bits = |value: u64, n: u64| (0..n).map(|k| value >> k & 1).collect::<Vec<_>>();
-        let first = |value: u64, n: u64, want: u64| bits(value, n).iter().position(|b| *b == want).map_or(0xffff_ffff, |p| p as u64);
-        let leading = |value: u64, n: u64| bits(value, n).iter().rev().position(|b| *b == 1).map_or(0xffff_ffff, |p| p as u64);
+        let first = |value: u64, n: u64, want: u64| {
+            bits(value, n).iter().position(|b| *b == want).map_or(0xffff_ffff, |p| p as u64)
+        };
+        let leading = |value: u64, n: u64| {
+            bits(value, n).iter().rev().position(|b| *b == 1).map_or(0xffff_ffff, |p| p as u64)
+        };
         assert_eq!(sop1("s_mov_b64", a).0, a);
         assert_eq!(sop1("s_mov_b32", a).0, x);
         assert_eq!(sop1("s_not_b32", a).0, !a & 0xffff_ffff);
@@ -128,7 +135,10 @@ fn one_source() {
         assert_eq!(sop1("s_andn1_saveexec_b64", a).2, !a & 0xff00);
         assert_eq!(sop1("s_andn2_wrexec_b64", a).2, a & !0xff00);
         assert_eq!(sop1("s_bitset1_b64", a).0, 1 << (a % 64));
-        assert_eq!(sop1("s_bitreplicate_b64_b32", a).0, bits(x, 32).iter().rev().fold(0, |v, b| v << 2 | b * 3));
+        assert_eq!(
+            sop1("s_bitreplicate_b64_b32", a).0,
+            bits(x, 32).iter().rev().fold(0, |v, b| v << 2 | b * 3)
+        );
     }
     assert_eq!(sop1("s_getpc_b64", 0).0, 0x1000);
     assert_eq!(sop1("s_setpc_b64", 0x5000).3, 0x5000);
@@ -141,7 +151,9 @@ fn one_source() {
 #[test]
 fn compares_immediates_and_branches() {
     let (a, b) = (0xffff_fff0u32, 3u32);
-    for (_, op, info) in Sopc::TABLE.iter().filter(|row| row.2.name.starts_with("s_cmp_") && !row.2.name.ends_with("64")) {
+    for (_, op, info) in
+        Sopc::TABLE.iter().filter(|row| row.2.name.starts_with("s_cmp_") && !row.2.name.ends_with("64"))
+    {
         let parts: Vec<&str> = info.name.split('_').collect();
         for (a, b) in [(a, b), (b, a), (a, a), (0, b)] {
             let order = if parts[3] == "i32" { (a as i32).cmp(&(b as i32)) } else { a.cmp(&b) };

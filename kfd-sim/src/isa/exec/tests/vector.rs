@@ -69,9 +69,15 @@ fn integer_arithmetic() {
     check("v_sub_i32", |a, b, _| a.wrapping_sub(b));
     check("v_sad_u32", |a, b, c| a.max(b) - a.min(b) + c);
     check("v_sad_u16", |a, b, c| {
-        c + (0..2).map(|n| ((a >> (16 * n) & 0xffff) as i64 - (b >> (16 * n) & 0xffff) as i64).unsigned_abs()).sum::<u64>()
+        c + (0..2)
+            .map(|n| ((a >> (16 * n) & 0xffff) as i64 - (b >> (16 * n) & 0xffff) as i64).unsigned_abs())
+            .sum::<u64>()
     });
-    let sad = |a: u64, b: u64| (0..4).map(|n| ((a >> (8 * n) & 255) as i64 - (b >> (8 * n) & 255) as i64).unsigned_abs()).sum::<u64>();
+    let sad = |a: u64, b: u64| {
+        (0..4)
+            .map(|n| ((a >> (8 * n) & 255) as i64 - (b >> (8 * n) & 255) as i64).unsigned_abs())
+            .sum::<u64>()
+    };
     check("v_sad_u8", |a, b, c| c + sad(a, b));
     check("v_sad_hi_u8", |a, b, c| c + (sad(a, b) << 16));
     check("v_mad_u32_u16", |a, b, c| a * b + c);
@@ -102,7 +108,9 @@ fn shifts_and_bits() {
     check("v_and_or_b32", |a, b, c| a & b | c);
     check("v_or3_b32", |a, b, c| a | b | c);
     check("v_lshl_or_b32", |a, b, c| a << (b % 32) | c);
-    check("v_bfi_b32", |a, b, c| (0..32).map(|n| if bit(a, n) == 1 { bit(b, n) } else { bit(c, n) } << n).sum());
+    check("v_bfi_b32", |a, b, c| {
+        (0..32).map(|n| if bit(a, n) == 1 { bit(b, n) } else { bit(c, n) } << n).sum()
+    });
     check("v_bfm_b32", |a, b, _| ((1 << (a % 32)) - 1) << (b % 32));
     check("v_bfe_u32", |a, b, c| a >> (b % 32) & ((1 << (c % 32)) - 1));
     check("v_bfe_i32", |a, b, c| {
@@ -128,7 +136,9 @@ fn shifts_and_bits() {
         (0..4).map(|n| byte(c >> (8 * n) & 255) << (8 * n)).sum()
     });
     check("v_lerp_u8", |a, b, c| {
-        (0..4).map(|n| ((a >> (8 * n) & 255) + (b >> (8 * n) & 255) + (c >> (8 * n) & 1)) / 2 << (8 * n)).sum()
+        (0..4)
+            .map(|n| ((a >> (8 * n) & 255) + (b >> (8 * n) & 255) + (c >> (8 * n) & 1)) / 2 << (8 * n))
+            .sum()
     });
     check("v_mov_b32", |a, _, _| a);
     check("v_sat_pk_u8_i16", |a, _, _| {
@@ -136,7 +146,9 @@ fn shifts_and_bits() {
         byte(a) | byte(a >> 16) << 8
     });
     check("v_cvt_pk_u16_u32", |a, b, _| a.min(65535) | b.min(65535) << 16);
-    check("v_cvt_pk_i16_i32", |a, b, _| (s(a).clamp(-32768, 32767) as u64 & 0xffff) | (s(b).clamp(-32768, 32767) as u64) << 16);
+    check("v_cvt_pk_i16_i32", |a, b, _| {
+        (s(a).clamp(-32768, 32767) as u64 & 0xffff) | (s(b).clamp(-32768, 32767) as u64) << 16
+    });
 }
 
 #[test]
@@ -203,10 +215,26 @@ fn float_arithmetic() {
     check_f32("v_mul_f32", |a, b, _| (f64::from(a) * f64::from(b)) as f32);
     check_f32("v_fma_f32", f32::mul_add);
     check_f32("v_min_f32", |a, b, _| {
-        if a.is_nan() { b } else if b.is_nan() { a } else if a.total_cmp(&b).is_lt() { a } else { b }
+        if a.is_nan() {
+            b
+        } else if b.is_nan() {
+            a
+        } else if a.total_cmp(&b).is_lt() {
+            a
+        } else {
+            b
+        }
     });
     check_f32("v_max_f32", |a, b, _| {
-        if a.is_nan() { b } else if b.is_nan() { a } else if a.total_cmp(&b).is_gt() { a } else { b }
+        if a.is_nan() {
+            b
+        } else if b.is_nan() {
+            a
+        } else if a.total_cmp(&b).is_gt() {
+            a
+        } else {
+            b
+        }
     });
     check_f32("v_floor_f32", |a, _, _| f64::from(a).floor() as f32);
     check_f32("v_ceil_f32", |a, _, _| f64::from(a).ceil() as f32);
@@ -252,7 +280,11 @@ fn float_arithmetic() {
 
 #[test]
 fn transcendental_functions_are_within_one_ulp() {
-    for (name, f) in [("v_exp_f32", f64::exp2 as fn(f64) -> f64), ("v_log_f32", f64::log2), ("v_rsq_f32", |x| 1.0 / x.sqrt())] {
+    for (name, f) in [
+        ("v_exp_f32", f64::exp2 as fn(f64) -> f64),
+        ("v_log_f32", f64::log2),
+        ("v_rsq_f32", |x| 1.0 / x.sqrt()),
+    ] {
         let mut w = wave();
         for lane in 0..64 {
             w.vgpr[2][lane] = (0.37f32 * (lane as f32 + 0.1)).to_bits();
@@ -285,7 +317,14 @@ fn denormals_follow_mode() {
 
 #[test]
 fn carries_and_borrows() {
-    for name in ["v_add_co_u32", "v_sub_co_u32", "v_subrev_co_u32", "v_addc_co_u32", "v_subb_co_u32", "v_subbrev_co_u32"] {
+    for name in [
+        "v_add_co_u32",
+        "v_sub_co_u32",
+        "v_subrev_co_u32",
+        "v_addc_co_u32",
+        "v_subb_co_u32",
+        "v_subbrev_co_u32",
+    ] {
         let (a, b) = (inputs(64, 3), inputs(64, 4));
         let mut w = wave();
         for lane in 0..64 {
@@ -297,8 +336,15 @@ fn carries_and_borrows() {
         run(&mut w, &vop3_words(name));
         for lane in 0..64 {
             let (a, b) = (i64::from(a[lane] as u32), i64::from(b[lane] as u32));
-            let c = if name.contains("addc") || name.contains("subb") { (carries >> lane & 1) as i64 } else { 0 };
-            let full = if name.contains("add") { a + b + c } else if name.contains("rev") { b - a - c } else { a - b - c };
+            let c =
+                if name.contains("addc") || name.contains("subb") { (carries >> lane & 1) as i64 } else { 0 };
+            let full = if name.contains("add") {
+                a + b + c
+            } else if name.contains("rev") {
+                b - a - c
+            } else {
+                a - b - c
+            };
             assert_eq!(w.vgpr[8][lane], full as u32, "{name}");
             assert_eq!(w.pair(reg::VCC) >> lane & 1 != 0, !(0..1 << 32).contains(&full), "{name}");
         }
@@ -335,7 +381,8 @@ fn every_compare() {
             let order = match ty {
                 "f32" => f32::from_bits(x as u32).partial_cmp(&f32::from_bits(y as u32)),
                 "f64" => f64::from_bits(x).partial_cmp(&f64::from_bits(y)),
-                "f16" => crate::isa::exec::half::to_f64(x as u16).partial_cmp(&crate::isa::exec::half::to_f64(y as u16)),
+                "f16" => crate::isa::exec::half::to_f64(x as u16)
+                    .partial_cmp(&crate::isa::exec::half::to_f64(y as u16)),
                 "i16" => Some((x as i16).cmp(&(y as i16))),
                 "u16" => Some((x as u16).cmp(&(y as u16))),
                 "i32" => Some((x as i32).cmp(&(y as i32))),
@@ -343,7 +390,11 @@ fn every_compare() {
                 "i64" => Some((x as i64).cmp(&(y as i64))),
                 _ => Some(x.cmp(&y)),
             };
-            let (less, equal, greater) = (order == Some(std::cmp::Ordering::Less), order == Some(std::cmp::Ordering::Equal), order == Some(std::cmp::Ordering::Greater));
+            let (less, equal, greater) = (
+                order == Some(std::cmp::Ordering::Less),
+                order == Some(std::cmp::Ordering::Equal),
+                order == Some(std::cmp::Ordering::Greater),
+            );
             let want = match condition {
                 "f" => false,
                 "lt" => less,
@@ -372,8 +423,16 @@ fn every_compare() {
 #[test]
 fn float_classes() {
     let kinds: [(u32, u32); 10] = [
-        (0x7f80_0001, 0), (0x7fc0_0000, 1), (0xff80_0000, 2), (0xbf80_0000, 3), (0x8000_0001, 4),
-        (0x8000_0000, 5), (0, 6), (1, 7), (0x3f80_0000, 8), (0x7f80_0000, 9),
+        (0x7f80_0001, 0),
+        (0x7fc0_0000, 1),
+        (0xff80_0000, 2),
+        (0xbf80_0000, 3),
+        (0x8000_0001, 4),
+        (0x8000_0000, 5),
+        (0, 6),
+        (1, 7),
+        (0x3f80_0000, 8),
+        (0x7f80_0000, 9),
     ];
     for (bits, class) in kinds {
         let mut w = wave();
@@ -411,7 +470,9 @@ fn sub_dword_selections() {
     w.vgpr[4] = [0x1122_3344; 64];
     w.vgpr[8] = [0x5566_7788; 64];
     // v_add_u32_sdwa v8, v2, v4: word 1 of the result, rest preserved; sources: sext(byte 3), byte 1.
-    let word = |sel: u32, unused: u32, s0: u32, s1: u32, sext: u32| 2 | sel << 8 | unused << 11 | s0 << 16 | sext << 19 | s1 << 24;
+    let word = |sel: u32, unused: u32, s0: u32, s1: u32, sext: u32| {
+        2 | sel << 8 | unused << 11 | s0 << 16 | sext << 19 | s1 << 24
+    };
     let add = 0x3400_0000 << 1 | 8 << 17 | 4 << 9 | 249;
     run(&mut w, &[add, word(5, 2, 3, 1, 1)]);
     assert_eq!(w.vgpr[8][0], 0xffbb_7788);
