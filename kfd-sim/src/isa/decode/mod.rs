@@ -173,7 +173,7 @@ pub(crate) fn scalar_ok(code: u16, wide: u16) -> bool {
         _ => 4,
     };
     let last = code + wide.max(1) - 1;
-    code % align == 0
+    code.is_multiple_of(align)
         && match code {
             0..=101 => last <= 101,
             102..=107 => wide <= 2 && last <= 107,

@@ -119,7 +119,7 @@ macro_rules! access {
         pub fn $load(&mut self, va: u64) -> Result<$int, MemoryFault> {
             const LEN: usize = size_of::<$int>();
             let host = self.reach(va, LEN as u64, Access::Read)?;
-            if host as usize % LEN == 0 {
+            if (host as usize).is_multiple_of(LEN) {
                 // SAFETY: `reach` found LEN mapped bytes, valid until the unmapping is noticed through the generation,
                 // and the pointer is aligned. Everything that shares this memory with other threads uses atomics.
                 // Relaxed: pairs with nothing; fences are the packets' business.
@@ -138,7 +138,7 @@ macro_rules! access {
         pub fn $store(&mut self, va: u64, value: $int) -> Result<(), MemoryFault> {
             const LEN: usize = size_of::<$int>();
             let host = self.reach(va, LEN as u64, Access::Write)?;
-            if host as usize % LEN == 0 {
+            if (host as usize).is_multiple_of(LEN) {
                 // SAFETY: `reach` found LEN mapped, writable bytes, valid until the unmapping is noticed through the
                 // generation, and the pointer is aligned. Relaxed: pairs with nothing; fences are the packets' business.
                 unsafe { <$atomic>::from_ptr(host.cast()) }.store(value, Ordering::Relaxed);
@@ -214,7 +214,7 @@ impl<'a> Port<'a> {
     pub fn atomic(&mut self, va: u64, bits: u32, op: Rmw, data: u64, compare: u64) -> Result<u64, Stop> {
         let len = u64::from(bits / 8);
         let host = self.reach(va, len, Access::Atomic)?;
-        if va % len != 0 || host as u64 % len != 0 {
+        if !va.is_multiple_of(len) || !(host as u64).is_multiple_of(len) {
             return Err(Stop::Unaligned(va, bits / 8));
         }
         // SeqCst: pairs with the host's atomics on signals and queue indices, whatever their ordering.

@@ -392,7 +392,7 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             Kind::Load(Unit::Small(len, ..)) | Kind::Store(Unit::Small(len, ..)) => (1, len),
             Kind::Atomic(_, bits) => (1, bits / 8),
         };
-        if resource.swizzled && offset % u64::from(len) != 0 {
+        if resource.swizzled && !offset.is_multiple_of(u64::from(len)) {
             return Err(Stop::Unsupported("misaligned access to a swizzled buffer"));
         }
         for n in 0..count {
