@@ -58,9 +58,7 @@ fn registers_arrive_in_the_order_of_the_abi() {
     // Only the first wave: each has one turn of the budget.
     let progress = group.run(&launch, &gpu.space, &mut CodeCache::default(), &|| 0, 25);
     assert_eq!(progress, Progress::Yielded);
-    let debug = format!("{launch:?}");
-    let at = debug.split("kernarg: ").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
-    let kernarg: u64 = at.parse().unwrap();
+    let kernarg = launch.kernarg();
     let sgprs: Vec<u32> = gpu.read(kernarg + 0x100, 24);
     assert_eq!(sgprs[0..4].len(), 4);
     assert_eq!(sgprs[3] & (1 << 23), 1 << 23, "scratch resource");
@@ -174,9 +172,7 @@ fn a_spinning_kernel_yields_and_sees_the_host() {
     for _ in 0..10 {
         assert_eq!(group.run(&launch, &gpu.space, &mut cache, &|| 0, 1000), Progress::Yielded);
     }
-    let debug = format!("{launch:?}");
-    let at = debug.split("kernarg: ").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
-    gpu.write(at.parse().unwrap(), &[1]);
+    gpu.write(launch.kernarg(), &[1]);
     assert_eq!(group.run(&launch, &gpu.space, &mut cache, &|| 0, 1000), Progress::Done);
     assert!(group.stats().smem > 2000);
 }
@@ -195,7 +191,9 @@ fn overwritten_and_unmapped_code_is_noticed() {
     let dispatch = kernel(&mut gpu, 64, [RSRC1, 2 << 1], 8, &program(1)).arg(out);
     let launch = dispatch.launch(&mut gpu).unwrap();
     let mut cache = CodeCache::default();
-    let run = |gpu: &Gpu, cache: &mut CodeCache| isa_support::run_launch(&launch, &gpu.space, cache, Placement::default());
+    let run = |gpu: &Gpu, cache: &mut CodeCache| {
+        isa_support::run_launch(&launch, &gpu.space, cache, Placement::default())
+    };
     run(&gpu, &mut cache).unwrap();
     assert_eq!(gpu.read::<u32>(out, 1), [1]);
     let word = 0x7e02_0280u32 + 7;
@@ -214,12 +212,15 @@ fn code_must_be_executable_and_stores_need_writable_memory() {
     code.extend(store(0));
     code.push(ENDPGM);
     let mut memory = vec![0u64; 64];
-    let span = Span { va: 0x5000, len: 512, host: memory.as_mut_ptr().cast(), writable: false, executable: false };
+    let span =
+        Span { va: 0x5000, len: 512, host: memory.as_mut_ptr().cast(), writable: false, executable: false };
     // SAFETY: the vector outlives the address space's use.
     unsafe { gpu.space.map(span) };
     let dispatch = kernel(&mut gpu, 64, [RSRC1, 2 << 1], 8, &code).arg(0x5000u64);
     let fault = dispatch.run(&mut gpu).unwrap_err();
-    assert!(matches!(fault, ExecFault::Memory { fault, .. } if fault.access == Access::Write && fault.va == 0x5000));
+    assert!(
+        matches!(fault, ExecFault::Memory { fault, .. } if fault.access == Access::Write && fault.va == 0x5000)
+    );
     let unexecutable = Dispatch { kernel_object: 0x5000, ..dispatch };
     assert!(matches!(unexecutable.launch(&mut gpu), Err(LaunchError::Descriptor(_))));
     assert_ne!(LDS_APERTURE, SCRATCH_APERTURE);

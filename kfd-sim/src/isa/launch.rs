@@ -177,6 +177,11 @@ impl Launch {
         self.private_bytes
     }
 
+    /// GPU address of the kernel arguments.
+    pub fn kernarg(&self) -> u64 {
+        self.kernarg
+    }
+
     /// GPU address of the first instruction.
     pub fn entry(&self) -> u64 {
         self.entry
