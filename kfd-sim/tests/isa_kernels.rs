@@ -311,3 +311,73 @@ fn private_arrays_live_in_scratch() {
         assert_eq!(got, sum.wrapping_add(stack[(x % 40) as usize]), "{k}");
     }
 }
+
+#[test]
+fn halves_vectors_and_calls() {
+    let source = "#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+    typedef half half2_t __attribute__((ext_vector_type(2))); typedef short short2_t __attribute__((ext_vector_type(2)));
+    __attribute__((noinline)) static uint mix(uint x, uint y, private uint *z) { *z += x ^ y; return x * 31 + y; }
+    kernel void h(global const ushort *a, global ushort *o, global uint *p, uint n) {
+        uint g = GID; half x = __builtin_astype(a[g], half), y = __builtin_astype(a[g + 1], half);
+        o[g] = __builtin_astype((half)(x + y), ushort); o[g + n] = __builtin_astype((half)(x * y), ushort);
+        o[g + 2*n] = __builtin_astype((half)((float)x), ushort);
+        half2_t u = {x, y}, v = {y, x}; half2_t s = u * v + u;
+        o[g + 3*n] = __builtin_astype(s.x, ushort);
+        short2_t i = {(short)a[g], (short)a[g+1]}, j = i * i + (short2_t){3, 4}; o[g + 4*n] = j.x ^ j.y;
+        o[g + 5*n] = x < y; float f = x; o[g + 6*n] = (ushort)(int)(f * 8.0f);
+        uint z = g; uint m = mix(a[g], g, &z); m = mix(m, z, &z); p[g] = m; p[g + n] = z; }";
+    let Some(code) = isa_support::compile_with(source, &["-ffp-contract=off"]) else { return };
+    let mut gpu = Gpu::new();
+    let base = gpu.load(&code);
+    let n = 512usize;
+    // Finite halves of moderate size, so that no result overflows.
+    let a: Vec<u16> = noise(n + 1)
+        .into_iter()
+        .map(|x| (x as u16 & 0x83ff) | 0x3000 + (x >> 16 & 7) as u16 * 0x400)
+        .collect();
+    let (va, o, p) = (gpu.upload(&a), gpu.alloc(7 * 2 * n), gpu.alloc(8 * n));
+    Dispatch::new(&code, base, "h", n as u32, 256).arg(va).arg(o).arg(p).arg(n as u32).run(&mut gpu).unwrap();
+    let (o, p) = (gpu.read::<u16>(o, 7 * n), gpu.read::<u32>(p, 2 * n));
+    for g in 0..n {
+        let (x, y) = (half_to_f64(a[g]), half_to_f64(a[g + 1]));
+        assert_eq!(half_to_f64(o[g]), round_half(x + y), "{x} + {y}");
+        assert_eq!(half_to_f64(o[g + n]), round_half(x * y), "{x} * {y}");
+        assert_eq!(o[g + 2 * n], a[g]);
+        assert_eq!(half_to_f64(o[g + 3 * n]), round_half(round_half(x * y) + x), "{x} * {y} + {x}");
+        let (i, j) =
+            (a[g].wrapping_mul(a[g]).wrapping_add(3), a[g + 1].wrapping_mul(a[g + 1]).wrapping_add(4));
+        assert_eq!(o[g + 4 * n], i ^ j);
+        assert_eq!(o[g + 5 * n], u16::from(x < y));
+        assert_eq!(o[g + 6 * n], (x * 8.0) as i32 as u16);
+        let mut z = g as u32;
+        let mut mix = |x: u32, y: u32| {
+            z = z.wrapping_add(x ^ y);
+            x.wrapping_mul(31).wrapping_add(y)
+        };
+        let m = mix(u32::from(a[g]), g as u32);
+        let y = (g as u32).wrapping_add(u32::from(a[g]) ^ g as u32);
+        let m = mix(m, y);
+        assert_eq!((p[g], p[g + n]), (m, z), "{g}");
+    }
+}
+
+fn half_to_f64(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 0x3ff));
+    let magnitude = match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 => f64::INFINITY,
+        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+    };
+    if bits >> 15 != 0 { -magnitude } else { magnitude }
+}
+
+/// Nearest half, ties to even, by scaling to a whole number of units in the last place.
+fn round_half(value: f64) -> f64 {
+    if value == 0.0 {
+        return value;
+    }
+    let exponent = (value.abs().log2().floor() as i32).max(-14);
+    let unit = 2f64.powi(exponent - 10);
+    let rounded = (value / unit).round_ties_even() * unit;
+    if rounded.abs() >= 65520.0 { f64::INFINITY.copysign(value) } else { rounded }
+}

@@ -95,7 +95,10 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let mut inst = Inst::new(Op::Vop1(*op), info, [word, 0], 4);
     if info.src.is_empty() {
         if word & 0x01fe_01ff != 0 {
-            return Err(DecodeError::Field { name: info.name, why: "operands of an instruction without any" });
+            return Err(DecodeError::Field {
+                name: info.name,
+                why: "operands of an instruction without any",
+            });
         }
         return Ok(inst);
     }

@@ -60,8 +60,8 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     if !float && (inst.mods.neg | inst.mods.neg_hi) != 0 {
         return Err(DecodeError::Field { name: info.name, why: "negation of an integer" });
     }
-    let modified = inst.mods.neg | inst.mods.neg_hi | inst.mods.op_sel | inst.mods.op_sel_hi & !4;
-    if modified >> info.src.len() != 0 || info.src.len() == 2 && inst.mods.op_sel_hi & 4 != 0 {
+    // The compilers set the last op_sel_hi bit whether or not there is a third source.
+    if (inst.mods.neg | inst.mods.neg_hi | inst.mods.op_sel) >> info.src.len() != 0 {
         return Err(DecodeError::Field { name: info.name, why: "modifier of a source that is not there" });
     }
     for (n, &code) in inst.src.iter().enumerate() {
