@@ -68,6 +68,20 @@ impl Rocr {
         hsa_queue_destroy(queue: *mut Queue) -> Status;
         hsa_queue_add_write_index_screlease(queue: *const Queue, value: u64) -> u64;
         hsa_amd_queue_cu_set_mask(queue: *const Queue, bits: u32, mask: *const u32) -> Status;
+        hsa_queue_load_read_index_scacquire(queue: *const Queue) -> u64;
+        hsa_amd_profiling_set_profiler_enabled(queue: *mut Queue, on: i32) -> Status;
+        hsa_amd_profiling_get_dispatch_time(agent: Handle, signal: Handle, into: *mut [u64; 2]) -> Status;
+        hsa_system_get_info(what: u32, into: *mut c_void) -> Status;
+        hsa_code_object_reader_create_from_memory(code: *const c_void, bytes: usize, into: *mut Handle) -> Status;
+        hsa_executable_create_alt(profile: u32, rounding: u32, options: *const i8, into: *mut Handle) -> Status;
+        hsa_executable_load_agent_code_object(executable: Handle, agent: Handle, reader: Handle,
+            options: *const i8, into: *mut Handle) -> Status;
+        hsa_executable_freeze(executable: Handle, options: *const i8) -> Status;
+        hsa_executable_get_symbol_by_name(executable: Handle, name: *const i8, agent: *const Handle,
+            into: *mut Handle) -> Status;
+        hsa_executable_symbol_get_info(symbol: Handle, what: u32, into: *mut c_void) -> Status;
+        hsa_executable_destroy(executable: Handle) -> Status;
+        hsa_code_object_reader_destroy(reader: Handle) -> Status;
         hsa_amd_register_system_event_handler(handler: SystemEvent, data: *mut c_void) -> Status;
     }
 
@@ -182,4 +196,3 @@ unsafe extern "C" fn collect(handle: Handle, into: *mut c_void) -> Status {
 pub fn device() -> Arc<control::Device> {
     control::device().unwrap()
 }
-
