@@ -73,6 +73,11 @@ impl Inbox {
         state.sleeping && state.commands.is_empty()
     }
 
+    /// Whether nobody will read any more.
+    pub fn closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Next command, for the reader.
     pub fn take(&self) -> Option<(Command, ReplyTo)> {
         self.state().commands.pop_front()

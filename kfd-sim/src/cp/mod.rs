@@ -142,6 +142,9 @@ impl CommandProcessor {
 
     fn start(&self) -> Result<(), CpError> {
         let mut thread = self.thread();
+        if self.inbox.closed() {
+            return Err(CpError::Stopped);
+        }
         if thread.is_some() {
             return Ok(());
         }

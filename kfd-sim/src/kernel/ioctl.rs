@@ -155,6 +155,9 @@ impl Device {
         args.event_id = id;
         if id < super::events::SIGNAL_EVENT_LIMIT {
             (args.event_trigger_data, args.event_slot_index) = (id, id);
+            // amdkfd answers KFD_MMAP_TYPE_EVENTS here for every signal event; libhsakmt gives events a mailbox only if
+            // it is not 0.
+            args.event_page_offset = 2 << 62;
         }
         Ok(())
     }

@@ -1,0 +1,7 @@
+//! The command processor without ROCr: rings, signals and queues in plain memory, kernels that do what a test wants.
+
+mod aql;
+mod faults;
+mod rig;
+mod sdma;
+mod stress;
