@@ -78,7 +78,7 @@ pub fn raw(w: &Wave, i: &Inst, n: usize) -> Lanes {
             }
         }
         Form::Sdwa(sdwa) if n < 2 => {
-            let (sel, sext) = (sdwa.src_sel[n], sdwa.sext[n] && !ty.is_float());
+            let (sel, sext) = (sdwa.src_sel[n], sdwa.sext[n]);
             lanes.iter_mut().for_each(|value| *value = select(*value, sel, sext));
         }
         Form::Dpp(dpp) if n == 0 => {
