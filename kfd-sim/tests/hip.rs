@@ -37,13 +37,16 @@ fn succeed(command: &mut Command) -> Option<Output> {
 /// Builds the program; `None` if there is no C compiler.
 fn program(folder: &Path) -> Option<PathBuf> {
     let program = folder.join("program");
-    let compiler = ["cc", "clang", "clang-14"].into_iter().find(|c| Command::new(c).arg("--version").output().is_ok());
+    let compiler =
+        ["cc", "clang", "clang-14"].into_iter().find(|c| Command::new(c).arg("--version").output().is_ok());
     let Some(compiler) = compiler else {
         eprintln!("skipped: no C compiler (cc, clang)");
         return None;
     };
     let source = repository().join("tests/hip/program.c");
-    succeed(Command::new(compiler).args(["-Wall", "-Wextra", "-O1", "-o"]).arg(&program).arg(source).arg("-ldl"))?;
+    succeed(
+        Command::new(compiler).args(["-Wall", "-Wextra", "-O1", "-o"]).arg(&program).arg(source).arg("-ldl"),
+    )?;
     Some(program)
 }
 
@@ -97,7 +100,16 @@ fn the_code_object_is_built_from_its_sources() {
         let source = repository().join("kernels/cl").join(name).with_extension("cl");
         let mut clang = Command::new("clang-14");
         clang
-            .args(["-x", "cl", "-cl-std=CL2.0", "-target", "amdgcn-amd-amdhsa", "-mcpu=gfx906", "-nogpulib", "-O2"])
+            .args([
+                "-x",
+                "cl",
+                "-cl-std=CL2.0",
+                "-target",
+                "amdgcn-amd-amdhsa",
+                "-mcpu=gfx906",
+                "-nogpulib",
+                "-O2",
+            ])
             .args(["-mcode-object-version=4", "-fno-ident", "-DGFX=9", "-c"])
             .arg(source)
             .arg("-o")
@@ -106,7 +118,11 @@ fn the_code_object_is_built_from_its_sources() {
     });
     let built = folder.path().join("kernels.co");
     let mut linker = Command::new("ld.lld-14");
-    linker.args(["-shared", "--no-undefined", "--build-id=none"]).args(objects.iter().flatten()).arg("-o").arg(&built);
+    linker
+        .args(["-shared", "--no-undefined", "--build-id=none"])
+        .args(objects.iter().flatten())
+        .arg("-o")
+        .arg(&built);
     if succeed(&mut linker).is_none() {
         return;
     }

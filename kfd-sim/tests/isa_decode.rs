@@ -59,7 +59,9 @@ fn disassemble(cases: &[[u32; 2]]) -> Option<Vec<Option<String>>> {
         let refused: BTreeSet<usize> = errors
             .lines()
             .filter(|line| line.contains("warning:"))
-            .filter_map(|line| line.split(':').skip(1).take(2).map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>())
+            .filter_map(|line| {
+                line.split(':').skip(1).take(2).map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>()
+            })
             .filter(|at| at[1] == 1 && at[0] % 2 == 1)
             .map(|at| (at[0] - 1) / 2)
             .collect();
@@ -67,7 +69,9 @@ fn disassemble(cases: &[[u32; 2]]) -> Option<Vec<Option<String>>> {
         let mut first: Option<&str> = None;
         let mut done = 0;
         let mut results = Vec::new();
-        for line in text.lines().filter(|line| line.starts_with('\t')).map(str::trim).filter(|l| *l != ".text") {
+        for line in
+            text.lines().filter(|line| line.starts_with('\t')).map(str::trim).filter(|l| *l != ".text")
+        {
             let marker = line.strip_prefix("s_nop ").and_then(|n| match n.strip_prefix("0x") {
                 Some(hex) => usize::from_str_radix(hex, 16).ok(),
                 None => n.parse().ok(),
@@ -93,7 +97,9 @@ fn rows() -> Vec<(&'static str, &'static str, u32)> {
     let mut rows = Vec::new();
     macro_rules! table {
         ($encoding:literal, $table:path, $place:expr) => {
-            rows.extend($table.iter().map(|(code, _, info)| ($encoding, info.name, $place(u32::from(*code)))));
+            rows.extend(
+                $table.iter().map(|(code, _, info)| ($encoding, info.name, $place(u32::from(*code)))),
+            );
         };
     }
     table!("SOP2", decode::sop2::Sop2::TABLE, |c: u32| 0x8000_0000 | c << 23);
@@ -157,7 +163,11 @@ fn operands(r: &mut Random, encoding: &str, fixed: u32) -> [u32; 2] {
         }
         "VOP1" | "VOP2" | "VOPC" => {
             let dst = if encoding == "VOP1" { r.below(200) << 17 } else { 0 };
-            let more = if encoding == "VOP1" { dst } else { r.below(200) << 9 | if encoding == "VOP2" { r.below(200) << 17 } else { 0 } };
+            let more = if encoding == "VOP1" {
+                dst
+            } else {
+                r.below(200) << 9 | if encoding == "VOP2" { r.below(200) << 17 } else { 0 }
+            };
             match r.below(4) {
                 0 => [fixed | more | 249, sdwa(r)],
                 1 => [fixed | more | 250, dpp(r)],
@@ -179,14 +189,25 @@ fn operands(r: &mut Random, encoding: &str, fixed: u32) -> [u32; 2] {
             [low, sources | modifiers]
         }
         "DS" => {
-            let mask = [0x0000_00ff, 0x0000_ffff, 0x00ff_ffff, 0xff00_00ff, 0xff00_ffff, 0xffff_ffff, 0xff00_0000, 0x0000_ff00, 0];
+            let mask = [
+                0x0000_00ff,
+                0x0000_ffff,
+                0x00ff_ffff,
+                0xff00_00ff,
+                0xff00_ffff,
+                0xffff_ffff,
+                0xff00_0000,
+                0x0000_ff00,
+                0,
+            ];
             let mask = mask[r.below(9) as usize];
             [fixed | if r.below(3) == 0 { 0 } else { r.next() & 0xffff }, r.next() & mask & 0xf7f7_f7f7]
         }
         "FLAT" => {
             let mask = [0xff00_00ffu32, 0x0000_ffff, 0xff00_ffff][r.below(3) as usize];
             let segment = r.below(3);
-            let offset = if r.below(2) == 0 { 0 } else { r.next() & if segment == 0 { 0xfff } else { 0x1fff } };
+            let offset =
+                if r.below(2) == 0 { 0 } else { r.next() & if segment == 0 { 0xfff } else { 0x1fff } };
             let saddr = match (segment, r.below(2)) {
                 (0, _) => 0,
                 (_, 0) => 0x7f,
@@ -202,7 +223,10 @@ fn operands(r: &mut Random, encoding: &str, fixed: u32) -> [u32; 2] {
             let offset = if r.below(2) == 0 { 0 } else { r.next() & 0xfff };
             let vaddr = if flags & 0x3000 != 0 { r.below(200) } else { 0 };
             let soffset = [128, 124, 33, 0, 130, 240][r.below(6) as usize];
-            [fixed | flags | offset | r.below(2) << 17, vaddr | r.below(200) << 8 | r.below(24) << 16 | soffset << 24]
+            [
+                fixed | flags | offset | r.below(2) << 17,
+                vaddr | r.below(200) << 8 | r.below(24) << 16 | soffset << 24,
+            ]
         }
         _ => [fixed, literal],
     }
@@ -216,7 +240,15 @@ fn sdwa(r: &mut Random) -> u32 {
     let registers = if scalar != 0 { r.below(100) } else { r.below(256) };
     let omod = if r.below(4) == 0 { r.below(4) << 14 } else { 0 };
     let modifiers = if r.below(2) == 0 { modifiers } else { 0 };
-    registers | sel(r) << 8 | r.below(3) << 11 | sel(r) << 16 | sel(r) << 24 | modifiers | sext | scalar | omod
+    registers
+        | sel(r) << 8
+        | r.below(3) << 11
+        | sel(r) << 16
+        | sel(r) << 24
+        | modifiers
+        | sext
+        | scalar
+        | omod
 }
 
 fn dpp(r: &mut Random) -> u32 {
@@ -255,7 +287,8 @@ fn compare(cases: &[[u32; 2]], texts: &[Option<String>], tally: &mut Tally, mut 
             (Err(error), Some(theirs)) => {
                 // By field, not by opcode.
                 let why = error.to_string();
-                let why = why.split_once(": ").map_or(why.clone(), |(_, field)| format!("bad field: {field}"));
+                let why =
+                    why.split_once(": ").map_or(why.clone(), |(_, field)| format!("bad field: {field}"));
                 let entry = tally.only_llvm.entry(why).or_default();
                 entry.0 += 1;
                 entry.1 = format!("{at}: {theirs}");
@@ -299,8 +332,12 @@ fn every_opcode_reads_as_llvm_reads_it() {
     let rows = rows();
     let mut r = Random(0x1357_9bdf_2468_ace1);
     let tries = 60;
-    let cases: Vec<[u32; 2]> =
-        rows.iter().flat_map(|(encoding, _, fixed)| (0..tries).map(|_| operands(&mut r, encoding, *fixed)).collect::<Vec<_>>()).collect();
+    let cases: Vec<[u32; 2]> = rows
+        .iter()
+        .flat_map(|(encoding, _, fixed)| {
+            (0..tries).map(|_| operands(&mut r, encoding, *fixed)).collect::<Vec<_>>()
+        })
+        .collect();
     let Some(texts) = disassemble(&cases) else { return };
     let mut tally = Tally::default();
     let mut seen = BTreeSet::new();
@@ -308,11 +345,22 @@ fn every_opcode_reads_as_llvm_reads_it() {
         seen.insert(n / tries);
     });
     report(&tally);
-    let missing: Vec<_> = rows.iter().enumerate().filter(|(n, _)| !seen.contains(n)).map(|(_, row)| row).collect();
-    // s_nop is the marker (tested below), and these opcodes have no VOP3 form.
-    let without = ["s_nop", "v_readfirstlane_b32", "v_swap_b32", "v_madmk_f32", "v_madak_f32", "v_madmk_f16", "v_madak_f16"];
     let missing: Vec<_> =
-        missing.into_iter().filter(|row| !without.contains(&row.1) || !row.0.starts_with("VOP3") && row.1 != "s_nop").collect();
+        rows.iter().enumerate().filter(|(n, _)| !seen.contains(n)).map(|(_, row)| row).collect();
+    // s_nop is the marker (tested below), and these opcodes have no VOP3 form.
+    let without = [
+        "s_nop",
+        "v_readfirstlane_b32",
+        "v_swap_b32",
+        "v_madmk_f32",
+        "v_madak_f32",
+        "v_madmk_f16",
+        "v_madak_f16",
+    ];
+    let missing: Vec<_> = missing
+        .into_iter()
+        .filter(|row| !without.contains(&row.1) || !row.0.starts_with("VOP3") && row.1 != "s_nop")
+        .collect();
     assert!(missing.is_empty(), "never confirmed: {missing:x?}");
 }
 
@@ -323,7 +371,8 @@ fn random_words_read_as_llvm_reads_them() {
     let cases: Vec<[u32; 2]> = (0..120_000)
         .map(|n| {
             let word = r.next();
-            let word = if n % 4 == 0 { word } else { word & 0x03ff_ffff | prefixes[n % prefixes.len()] << 26 };
+            let word =
+                if n % 4 == 0 { word } else { word & 0x03ff_ffff | prefixes[n % prefixes.len()] << 26 };
             let thin = if n % 3 == 0 { r.next() & r.next() } else { u32::MAX };
             [word, r.next() & thin]
         })

@@ -22,7 +22,14 @@ const HALVES: [u16; 9] = [0x3800, 0xb800, 0x3c00, 0xbc00, 0x4000, 0xc000, 0x4400
 
 /// The same in single precision.
 const SINGLES: [u32; 9] = [
-    0x3f00_0000, 0xbf00_0000, 0x3f80_0000, 0xbf80_0000, 0x4000_0000, 0xc000_0000, 0x4080_0000, 0xc080_0000,
+    0x3f00_0000,
+    0xbf00_0000,
+    0x3f80_0000,
+    0xbf80_0000,
+    0x4000_0000,
+    0xc000_0000,
+    0x4080_0000,
+    0xc080_0000,
     0x3e22_f983,
 ];
 
@@ -36,7 +43,9 @@ fn number(literal: u32, ty: Ty) -> String {
             (i64::from(literal as i16), literal & 0xffff, float(at))
         }
         Ty::B64 | Ty::I64 | Ty::F64 => (i64::from(literal), literal, None),
-        _ => (i64::from(literal as i32), literal, float(SINGLES.iter().position(|single| *single == literal))),
+        _ => {
+            (i64::from(literal as i32), literal, float(SINGLES.iter().position(|single| *single == literal)))
+        }
     };
     match named {
         _ if (-16..=64).contains(&signed) => signed.to_string(),
@@ -92,7 +101,11 @@ fn hwreg(imm: i32) -> String {
         15 => "HW_REG_SH_MEM_BASES".into(),
         _ => id.to_string(),
     };
-    if offset == 0 && size == 32 { format!("hwreg({name})") } else { format!("hwreg({name}, {offset}, {size})") }
+    if offset == 0 && size == 32 {
+        format!("hwreg({name})")
+    } else {
+        format!("hwreg({name}, {offset}, {size})")
+    }
 }
 
 fn waitcnt(imm: i32) -> String {
@@ -219,7 +232,9 @@ impl Inst {
         match op {
             Sopk::GetregB32 => write!(f, "{name} {dst}, {}", hwreg(self.imm)),
             Sopk::SetregB32 => write!(f, "{name} {}, {dst}", hwreg(self.imm)),
-            Sopk::SetregImm32B32 => write!(f, "{name} {}, {}", hwreg(self.imm), number(self.literal, Ty::I32)),
+            Sopk::SetregImm32B32 => {
+                write!(f, "{name} {}, {}", hwreg(self.imm), number(self.literal, Ty::I32))
+            }
             Sopk::CbranchIFork | Sopk::CallB64 => write!(f, "{name} {dst}, {imm}"),
             _ => write!(f, "{name} {dst}, {imm:#x}"),
         }
@@ -230,15 +245,25 @@ impl Inst {
         let name = self.info.name;
         let imm = self.imm as u32 & 0xffff;
         match op {
-            Endpgm | Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff | EndpgmOrderedPsDone => {
+            Endpgm | Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff
+            | EndpgmOrderedPsDone => {
                 f.write_str(name)?;
                 if op == Endpgm && imm != 0 { write!(f, " {imm}") } else { Ok(()) }
             }
             Waitcnt => write!(f, "{name}{}", waitcnt(self.imm)),
             SetGprIdxMode => write!(f, "{name} {}", gpr_idx(self.imm & 0xffff)),
             Sendmsg | Sendmsghalt => write!(f, "{name} {}", sendmsg(imm)),
-            Branch | CbranchScc0 | CbranchScc1 | CbranchVccz | CbranchVccnz | CbranchExecz | CbranchExecnz
-            | CbranchCdbgsys | CbranchCdbguser | CbranchCdbgsysOrUser | CbranchCdbgsysAndUser => {
+            Branch
+            | CbranchScc0
+            | CbranchScc1
+            | CbranchVccz
+            | CbranchVccnz
+            | CbranchExecz
+            | CbranchExecnz
+            | CbranchCdbgsys
+            | CbranchCdbguser
+            | CbranchCdbgsysOrUser
+            | CbranchCdbgsysAndUser => {
                 write!(f, "{name} {imm}")
             }
             _ => write!(f, "{name} {}", number(imm, Ty::I32)),

@@ -182,4 +182,3 @@ unsafe extern "C" fn collect(handle: Handle, into: *mut c_void) -> Status {
 pub fn device() -> Arc<control::Device> {
     control::device().unwrap()
 }
-

@@ -170,8 +170,18 @@ impl Ds {
         use Ds::*;
         matches!(
             self,
-            Write2B32 | Write2st64B32 | Wrxchg2RtnB32 | Wrxchg2st64RtnB32 | Read2B32 | Read2st64B32 | Write2B64
-                | Write2st64B64 | Wrxchg2RtnB64 | Wrxchg2st64RtnB64 | Read2B64 | Read2st64B64
+            Write2B32
+                | Write2st64B32
+                | Wrxchg2RtnB32
+                | Wrxchg2st64RtnB32
+                | Read2B32
+                | Read2st64B32
+                | Write2B64
+                | Write2st64B64
+                | Wrxchg2RtnB64
+                | Wrxchg2st64RtnB64
+                | Read2B64
+                | Read2st64B64
         )
     }
 }

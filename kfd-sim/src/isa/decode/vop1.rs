@@ -95,7 +95,10 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let mut inst = Inst::new(Op::Vop1(*op), info, [word, 0], 4);
     if info.src.is_empty() {
         if word & 0x01fe_01ff != 0 {
-            return Err(DecodeError::Field { name: info.name, why: "operands of an instruction without any" });
+            return Err(DecodeError::Field {
+                name: info.name,
+                why: "operands of an instruction without any",
+            });
         }
         return Ok(inst);
     }
@@ -111,9 +114,13 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     }
     let wide = info.dst.dwords() == 2 || info.src[0].dwords() == 2;
     match inst.src[0] {
-        249 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" }),
+        249 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" });
+        }
         249 => sdwa(&mut inst, words, false)?,
-        250 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" }),
+        250 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" });
+        }
         250 => dpp(&mut inst, words)?,
         _ => {
             check_sources(&inst, 1)?;

@@ -213,8 +213,26 @@ pub fn takes_op_sel(inst: &Inst) -> bool {
     let Op::Vop3(op) = inst.op else { return false };
     matches!(
         op,
-        MadF16 | MadU16 | MadI16 | FmaF16 | DivFixupF16 | MadU32U16 | MadI32I16 | Min3F16 | Min3I16 | Min3U16
-            | Max3F16 | Max3I16 | Max3U16 | Med3F16 | Med3I16 | Med3U16 | PackB32F16 | AddI16 | SubI16
-            | CvtPknormI16F16 | CvtPknormU16F16
+        MadF16
+            | MadU16
+            | MadI16
+            | FmaF16
+            | DivFixupF16
+            | MadU32U16
+            | MadI32I16
+            | Min3F16
+            | Min3I16
+            | Min3U16
+            | Max3F16
+            | Max3I16
+            | Max3U16
+            | Med3F16
+            | Med3I16
+            | Med3U16
+            | PackB32F16
+            | AddI16
+            | SubI16
+            | CvtPknormI16F16
+            | CvtPknormU16F16
     )
 }

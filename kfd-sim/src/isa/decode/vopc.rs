@@ -219,7 +219,9 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.src = [bits(word, 0, 9) as u16, bits(word, 9, 8) as u16 + reg::VGPR, 0];
     let wide = info.src[0].dwords() == 2;
     match inst.src[0] {
-        249 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" }),
+        249 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" });
+        }
         249 => sdwa(&mut inst, words, true)?,
         // The ISA document has a DPP form of compares; LLVM has none for GFX9, so nothing could confirm it.
         250 => return Err(DecodeError::Field { name: info.name, why: "compares have no DPP form" }),
