@@ -198,6 +198,9 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
         return bad("global data share");
     }
     inst.imm = bits(word, 0, 16) as i32;
+    if *op == Ds::Nop && inst.imm != 0 {
+        return bad("offset of ds_nop");
+    }
     let mut fields = [0, 8, 16].map(|at| bits(high, at, 8) as u16 + reg::VGPR).into_iter();
     if op.addressless() && fields.next() != Some(reg::VGPR) {
         return bad("address register of an instruction without one");

@@ -203,8 +203,9 @@ fn clamps(inst: &Inst) -> bool {
     const SUMS: [&str; 8] = ["v_add", "v_sub", "v_mad_", "v_sad", "v_msad", "v_qsad", "v_mqsad", "v_cvt"];
     let not = ["v_add_lshl_u32", "v_add3_u32"];
     inst.info.dst.is_float()
-        || matches!(inst.op, Op::Vopc(_)) && !inst.info.name.contains("class")
-        || SUMS.iter().any(|name| inst.info.name.starts_with(name)) && !not.contains(&inst.info.name)
+        || SUMS.iter().any(|name| inst.info.name.starts_with(name))
+            && !not.contains(&inst.info.name)
+            && !inst.info.name.starts_with("v_cvt_pk")
 }
 
 /// Whether op_sel bits choose halves of 16-bit operands: the GFX9 three-source opcodes and a few conversions.
