@@ -23,7 +23,7 @@ use crate::kernel::uapi::Errno;
 use crate::machine;
 use std::sync::Arc;
 
-pub use crate::kernel::record::{Failure, IoctlRecord, MaskRecord, Recorder, When};
+pub use crate::kernel::record::{Failure, IoctlRecord, MaskRecord, OPEN, Recorder, When};
 pub use crate::kernel::{Device, Node};
 
 /// Turns the simulated machine on for this process. Call it before the runtime is initialised.

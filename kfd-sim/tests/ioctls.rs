@@ -95,8 +95,14 @@ fn vram_is_visible_to_host_and_gpu_and_counted() {
     // SAFETY: the mapping covers the buffer's pages; the GPU's span is valid while it is mapped.
     unsafe {
         let (bytes, protection) = (3 * PAGE as usize, libc::PROT_READ | libc::PROT_WRITE);
-        let host =
-            libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, fd, buffer.mmap_offset as i64);
+        let host = libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            protection,
+            libc::MAP_SHARED,
+            fd,
+            buffer.mmap_offset as i64,
+        );
         assert_ne!(host, libc::MAP_FAILED);
         host.cast::<u64>().add(512).write(0x1234);
         let span = device.space().translate(0x10_1000, 8, Access::Write).unwrap();
@@ -137,8 +143,14 @@ fn user_memory_must_exist_and_is_used_in_place() {
     let start = (memory.as_ptr() as u64).next_multiple_of(PAGE);
     let user = |host| {
         let flags = alloc_flag::USERPTR | alloc_flag::WRITABLE;
-        let mut args =
-            AllocMemory { va: start, size: PAGE, mmap_offset: host, flags, gpu_id: GPU_ID, ..AllocMemory::zeroed() };
+        let mut args = AllocMemory {
+            va: start,
+            size: PAGE,
+            mmap_offset: host,
+            flags,
+            gpu_id: GPU_ID,
+            ..AllocMemory::zeroed()
+        };
         call(&device, 0x16, &mut args).map(|()| args.handle)
     };
     assert_eq!(user(start + 8), Err(libc::EINVAL));
@@ -172,9 +184,14 @@ fn allocations_that_make_no_sense_are_refused() {
         (0x1000, PAGE, alloc_flag::DOORBELL),
         (0x1000, 2 * PAGE, alloc_flag::MMIO_REMAP),
     ] {
-        assert_eq!(allocate(&device, va, size, flags).unwrap_err(), libc::EINVAL, "{va:#x} {size:#x} {flags:#x}");
+        assert_eq!(
+            allocate(&device, va, size, flags).unwrap_err(),
+            libc::EINVAL,
+            "{va:#x} {size:#x} {flags:#x}"
+        );
     }
-    let mut other_gpu = AllocMemory { va: 0x1000, size: PAGE, flags: VRAM, gpu_id: 1, ..AllocMemory::zeroed() };
+    let mut other_gpu =
+        AllocMemory { va: 0x1000, size: PAGE, flags: VRAM, gpu_id: 1, ..AllocMemory::zeroed() };
     assert_eq!(call(&device, 0x16, &mut other_gpu), Err(libc::EINVAL));
     let fresh = Device::new(DeviceSpec::mi50()).unwrap();
     assert_eq!(allocate(&fresh, 0x1000, PAGE, VRAM).unwrap_err(), libc::ENODEV, "no VM acquired");
@@ -190,7 +207,8 @@ fn mappings_may_not_overlap_and_report_how_far_they_came() {
     assert_eq!(map(&device, 0x18, b.handle), Err(libc::EINVAL));
     assert_eq!(map(&device, 0x18, 0xdead), Err(libc::ENOMEM));
     let ids = [GPU_ID, 99];
-    let mut args = MapMemory { handle: a.handle, device_ids_ptr: ids.as_ptr() as u64, n_devices: 2, n_success: 0 };
+    let mut args =
+        MapMemory { handle: a.handle, device_ids_ptr: ids.as_ptr() as u64, n_devices: 2, n_success: 0 };
     assert_eq!(call(&device, 0x18, &mut args), Err(libc::EINVAL));
     assert_eq!(args.n_success, 1, "the first device is done");
     args.n_success = 3;
@@ -357,7 +375,8 @@ proptest! {
 #[test]
 fn absurd_counts_and_pointers_are_errors() {
     let device = device();
-    let mut wait = WaitEvents { events_ptr: 0x10, num_events: u32::MAX, wait_for_all: 0, timeout: 0, wait_result: 0 };
+    let mut wait =
+        WaitEvents { events_ptr: 0x10, num_events: u32::MAX, wait_for_all: 0, timeout: 0, wait_result: 0 };
     assert_eq!(call(&device, 0x0c, &mut wait), Err(libc::EINVAL));
     wait.num_events = 2;
     assert_eq!(call(&device, 0x0c, &mut wait), Err(libc::EFAULT));

@@ -83,7 +83,10 @@ fn reduction_with_barriers_and_atomics() {
         if (l == 0) { __opencl_atomic_fetch_add((global atomic_uint *)total, part[0], memory_order_relaxed, memory_scope_device);
             __opencl_atomic_fetch_add((global atomic_ulong *)wide, (ulong)part[0], memory_order_relaxed, memory_scope_device); }
         __opencl_atomic_fetch_min((global atomic_int *)low, (int)a[GID], memory_order_relaxed, memory_scope_device); }";
-    let Some(code) = isa_support::compile_with(source, &["-Xclang", "-cl-ext=+cl_khr_int64_base_atomics"]) else { return };
+    let Some(code) = isa_support::compile_with(source, &["-Xclang", "-cl-ext=+cl_khr_int64_base_atomics"])
+    else {
+        return;
+    };
     let mut gpu = Gpu::new();
     let base = gpu.load(&code);
     let a = noise(1024);
@@ -124,7 +127,8 @@ fn divergent_loops() {
 
 #[test]
 fn float_division_is_correctly_rounded() {
-    let source = "kernel void div(global const float *a, global const float *b, global float *c, global double *d) {
+    let source =
+        "kernel void div(global const float *a, global const float *b, global float *c, global double *d) {
         c[GID] = a[GID] / b[GID]; d[GID] = (double)a[GID] / (double)b[GID]; }";
     let exact = "-cl-fp32-correctly-rounded-divide-sqrt";
     for flags in [&[exact][..], &[exact, "-cl-denorms-are-zero"]] {
@@ -133,7 +137,8 @@ fn float_division_is_correctly_rounded() {
         let base = gpu.load(&code);
         let mut a: Vec<f32> = noise(4096).into_iter().map(f32::from_bits).collect();
         let mut b: Vec<f32> = noise(8192)[4096..].iter().copied().map(f32::from_bits).collect();
-        let edges = [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE];
+        let edges =
+            [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN_POSITIVE];
         for (n, x) in edges.iter().enumerate() {
             for (m, y) in edges.iter().enumerate() {
                 (a[n * 9 + m], b[n * 9 + m]) = (*x, *y);
@@ -146,9 +151,17 @@ fn float_division_is_correctly_rounded() {
         for n in 0..4096 {
             let (x, y) = (flush(a[n]), flush(b[n]));
             let want = flush(x / y);
-            assert!(c[n].to_bits() == want.to_bits() || c[n].is_nan() && want.is_nan(), "{x:e}/{y:e}: {:e} {want:e}", c[n]);
+            assert!(
+                c[n].to_bits() == want.to_bits() || c[n].is_nan() && want.is_nan(),
+                "{x:e}/{y:e}: {:e} {want:e}",
+                c[n]
+            );
             let want = f64::from(x) / f64::from(y);
-            assert!(d[n].to_bits() == want.to_bits() || d[n].is_nan() && want.is_nan(), "{x:e}/{y:e}: {:e} {want:e}", d[n]);
+            assert!(
+                d[n].to_bits() == want.to_bits() || d[n].is_nan() && want.is_nan(),
+                "{x:e}/{y:e}: {:e} {want:e}",
+                d[n]
+            );
         }
     }
 }
@@ -171,8 +184,16 @@ fn float_functions() {
     let o = gpu.read::<f32>(out, 9 * 1024);
     for n in 0..1024 {
         let x = a[n];
-        let want =
-            [x.max(0.5), x.min(-x), x.floor(), x.ceil(), x.trunc(), x.round_ties_even(), x.abs() - x, x.abs().sqrt()];
+        let want = [
+            x.max(0.5),
+            x.min(-x),
+            x.floor(),
+            x.ceil(),
+            x.trunc(),
+            x.round_ties_even(),
+            x.abs() - x,
+            x.abs().sqrt(),
+        ];
         for (k, want) in want.into_iter().enumerate() {
             assert_eq!(o[n + k * 1024], want, "{k} of {x}");
         }
@@ -197,7 +218,11 @@ fn wide_integers_and_conversions() {
     let mut gpu = Gpu::new();
     let base = gpu.load(&code);
     let n = 256usize;
-    let a: Vec<u64> = noise(4 * n).chunks(2).enumerate().map(|(k, c)| (u64::from(c[0]) << 32 | u64::from(c[1])) >> (k % 50)).collect();
+    let a: Vec<u64> = noise(4 * n)
+        .chunks(2)
+        .enumerate()
+        .map(|(k, c)| (u64::from(c[0]) << 32 | u64::from(c[1])) >> (k % 50))
+        .collect();
     let (va, out) = (gpu.upload(&a), gpu.alloc(8 * n * 15));
     Dispatch::new(&code, base, "w", n as u32, 64).arg(va).arg(out).arg(n as u32).run(&mut gpu).unwrap();
     let o = gpu.read::<u64>(out, 15 * n);

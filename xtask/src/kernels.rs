@@ -125,9 +125,9 @@ fn compile(tools: &Tools, source: &Path, isa: &str, generation: u32, target: &Pa
         clang.arg("-mcumode");
     }
     run(clang.arg("-c").arg(source).arg("-o").arg(&object))?;
-    // ROCr 5.2.3 looks kernels up in .symtab, so that stays; local symbols, which would hold file names, go.
+    // .symtab stays: ROCr (5.2 at least) finds kernels there, not in .dynsym.
     run(Command::new(&tools.lld)
-        .args(["-shared", "--no-undefined", "--build-id=none", "--discard-all"])
+        .args(["-shared", "--no-undefined", "--build-id=none", "--strip-debug", "--discard-all"])
         .arg(&object)
         .arg("-o")
         .arg(target))?;

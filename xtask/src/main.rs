@@ -1,3 +1,180 @@
-//! Developer commands: demo, test, bindgen, kernels.
+//! Developer commands: demo, test, bindgen, kernels, setup.
+//!
+//! Each command first sees to its own set-up (`setup`): it looks for what it needs, names the missing packages and
+//! what they are for, and installs them. One thread, but for the readers of a child's output.
 
-fn main() {}
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use lexopt::ValueExt;
+use lexopt::prelude::{Long, Short, Value};
+
+mod bindings;
+mod command;
+mod counts;
+mod demo;
+mod install;
+mod kernels;
+mod packages;
+mod probe;
+mod rocm;
+mod setup;
+mod steps;
+mod test;
+
+use setup::Purpose;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND [--no-install]
+
+  demo [ARGUMENTS...]      build and run the demo; arguments go to `eclip demo`
+  test [--quick]           format, lints, docs, all tests, generated files; --quick leaves out the slow checks
+  bindgen [--check]        regenerate hsa-sys's bindings from the HSA headers, or compare them
+  kernels [--check]        rebuild the code objects in kernels/bin, or compare them
+  setup [demo|test|bindgen|kernels]
+                           only the set-up of that command (default: test)
+
+  --no-install             name what is missing, print the line that installs it, and stop
+";
+
+/// A command line, understood.
+#[derive(Debug, PartialEq, Eq)]
+enum Task {
+    Help,
+    Demo(Vec<OsString>),
+    Test { quick: bool },
+    Bindgen { check: bool },
+    Kernels { check: bool },
+    Setup(Purpose),
+}
+
+fn main() -> ExitCode {
+    let outcome = parse(std::env::args_os().skip(1)).and_then(|(task, install)| run(task, install));
+    match outcome {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task, install: bool) -> Result<ExitCode, String> {
+    let ready = |purpose| setup::ready(purpose, install);
+    match task {
+        Task::Help => print!("{USAGE}"),
+        Task::Demo(arguments) => {
+            ready(Purpose::Demo)?;
+            return demo::run(&arguments);
+        }
+        Task::Test { quick } => {
+            ready(if quick { Purpose::QuickTest } else { Purpose::Test })?;
+            return Ok(test::run(quick));
+        }
+        Task::Bindgen { check } => {
+            ready(Purpose::Bindgen)?;
+            return bindings::run(check);
+        }
+        Task::Kernels { check } => {
+            ready(Purpose::Kernels)?;
+            if check {
+                match kernels::check()? {
+                    kernels::Check::Same(files) => {
+                        println!("{files} code objects are what their sources give")
+                    }
+                    kernels::Check::Skipped(reason) => println!("skipped: {reason}"),
+                }
+            } else {
+                println!("built {} code objects", kernels::rebuild()?.len());
+            }
+        }
+        Task::Setup(purpose) => {
+            ready(purpose)?;
+            println!("everything that {} needs is there", purpose.command());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Understands a command line: the task, and whether missing packages may be installed.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), String> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut command, mut what, mut install) = (None::<String>, None::<String>, true);
+    let (mut check, mut quick) = (false, false);
+    let mut rest = Vec::new();
+    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
+        match (argument, command.as_deref()) {
+            (Long("no-install"), _) => install = false,
+            (Long("help") | Short('h'), _) => return Ok((Task::Help, install)),
+            (Long("check"), Some("bindgen" | "kernels")) => check = true,
+            (Long("quick"), Some("test")) => quick = true,
+            (Value(value), None) => {
+                let demo = value == "demo";
+                command = Some(value.string().map_err(|e| e.to_string())?);
+                if demo {
+                    // The rest is the demo's own, whatever it looks like.
+                    rest = parser.raw_args().map_err(|e| e.to_string())?.collect();
+                    install &= !rest.iter().any(|argument| argument == "--no-install");
+                    rest.retain(|argument| argument != "--no-install");
+                }
+            }
+            (Value(value), Some("setup")) if what.is_none() => {
+                what = Some(value.string().map_err(|e| e.to_string())?);
+            }
+            (other, _) => return Err(format!("{}\n\n{USAGE}", other.unexpected())),
+        }
+    }
+    let task = match command.as_deref() {
+        None => Task::Help,
+        Some("demo") => Task::Demo(rest),
+        Some("test") => Task::Test { quick },
+        Some("bindgen") => Task::Bindgen { check },
+        Some("kernels") => Task::Kernels { check },
+        Some("setup") => Task::Setup(match what.as_deref() {
+            None | Some("test") => Purpose::Test,
+            Some("demo") => Purpose::Demo,
+            Some("bindgen") => Purpose::Bindgen,
+            Some("kernels") => Purpose::Kernels,
+            Some(other) => return Err(format!("nothing to set up is called {other:?}\n\n{USAGE}")),
+        }),
+        Some(other) => return Err(format!("unknown command {other:?}\n\n{USAGE}")),
+    };
+    Ok((task, install))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<(Task, bool), String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn command_lines() {
+        assert_eq!(parsed(""), Ok((Task::Help, true)));
+        assert_eq!(parsed("test --quick"), Ok((Task::Test { quick: true }, true)));
+        assert_eq!(parsed("--no-install test"), Ok((Task::Test { quick: false }, false)));
+        assert_eq!(parsed("bindgen --check --no-install"), Ok((Task::Bindgen { check: true }, false)));
+        assert_eq!(parsed("setup"), Ok((Task::Setup(Purpose::Test), true)));
+        assert_eq!(parsed("setup demo"), Ok((Task::Setup(Purpose::Demo), true)));
+    }
+
+    #[test]
+    fn arguments_of_the_demo_are_passed_on() {
+        let (task, install) = parsed("demo --no-install --images 20 -vn5 --mask=0x3 file").unwrap();
+        assert!(!install);
+        let want = ["--images", "20", "-vn5", "--mask=0x3", "file"].map(OsString::from);
+        assert_eq!(task, Task::Demo(want.to_vec()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (line, word) in
+            [("tset", "tset"), ("test --quik", "quik"), ("demo2", "demo2"), ("setup all", "all")]
+        {
+            let error = parsed(line).unwrap_err();
+            assert!(error.contains(word) && error.contains("usage"), "{line}: {error}");
+        }
+    }
+}

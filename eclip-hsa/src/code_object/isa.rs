@@ -117,6 +117,14 @@ const PROCESSORS: &[(u8, &str, bool, bool)] = &[
 ];
 
 impl IsaName {
+    /// The generation: 9 for `gfx906` and `gfx90a`, 10 for `gfx1030`; 0 if the processor is not called so.
+    pub fn gfx_major(&self) -> u32 {
+        // The last two characters are minor version and stepping, in hexadecimal.
+        let digits =
+            self.processor.strip_prefix("gfx").and_then(|rest| rest.get(..rest.len().checked_sub(2)?));
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    }
+
     /// The ISA that `e_flags` of a code object of this version (3 and newer) stand for; `None` if it is not known.
     pub(super) fn from_flags(flags: u32, version: u8) -> Option<IsaName> {
         let (_, name, has_sramecc, has_xnack) = PROCESSORS.iter().find(|p| u32::from(p.0) == flags & 0xff)?;

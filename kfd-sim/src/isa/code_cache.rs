@@ -52,7 +52,8 @@ impl CodeCache {
             self.generation = generation;
         }
         let base = pc & !(PAGE - 1);
-        if self.pages.get(self.last).is_none_or(|page| page.base != base || pc < page.low || pc >= page.high) {
+        if self.pages.get(self.last).is_none_or(|page| page.base != base || pc < page.low || pc >= page.high)
+        {
             self.last = self.find(pc, base, mem)?;
         }
         let page = &mut self.pages[self.last];
@@ -78,7 +79,8 @@ impl CodeCache {
             let second = word(pc + 4).or_else(|| read_word(mem, pc + 4));
             let words: &[u32] = &[first, second.unwrap_or(0)];
             let words = if second.is_some() { words } else { &words[..1] };
-            let inst = decode(words).map_err(|error| illegal(pc, [first, second.unwrap_or(0)], error.to_string()))?;
+            let inst = decode(words)
+                .map_err(|error| illegal(pc, [first, second.unwrap_or(0)], error.to_string()))?;
             page.insts[slot] = Some(Box::new(inst));
         }
         Ok(page.insts[slot].as_deref().expect("just decoded"))
@@ -103,8 +105,9 @@ impl CodeCache {
         if pc % 4 != 0 {
             return Err(illegal(pc, [0, 0], "program counter is not a multiple of 4".into()));
         }
-        let span =
-            mem.translate(pc, 4, Access::Execute).map_err(|fault| ExecFault::Memory { address: pc, fault })?;
+        let span = mem
+            .translate(pc, 4, Access::Execute)
+            .map_err(|fault| ExecFault::Memory { address: pc, fault })?;
         if span.at(pc) as usize % 4 != 0 {
             return Err(illegal(pc, [0, 0], "code is not aligned in host memory".into()));
         }

@@ -269,10 +269,7 @@ impl Inst {
 
     /// Whether a VOP2 opcode takes a lane mask as last source (VCC, or source 2 in VOP3).
     pub fn reads_carry(&self) -> bool {
-        matches!(
-            self.op,
-            Op::Vop2(Vop2::CndmaskB32 | Vop2::AddcCoU32 | Vop2::SubbCoU32 | Vop2::SubbrevCoU32)
-        )
+        matches!(self.op, Op::Vop2(Vop2::CndmaskB32 | Vop2::AddcCoU32 | Vop2::SubbCoU32 | Vop2::SubbrevCoU32))
     }
 
     /// Whether it writes a lane mask beside its vector result.

@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
+use super::decode::bits;
 use super::decode::flat::SADDR_OFF;
 use super::decode::sopc::Sopc;
 use super::decode::sopk::Sopk;
 use super::decode::sopp::Sopp;
 use super::decode::vop1::Vop1;
 use super::decode::vop2::Vop2;
-use super::decode::{bits, smem::Smem};
 use super::inst::{Form, Inst, Op, Segment, Ty, reg};
 
 /// Floating-point inline constants, codes 240..=247.
@@ -16,6 +16,43 @@ const FLOATS: [&str; 8] = ["0.5", "-0.5", "1.0", "-1.0", "2.0", "-2.0", "4.0", "
 
 /// Names of hardware registers, from number 1.
 const HWREGS: [&str; 7] = ["MODE", "STATUS", "TRAPSTS", "HW_ID", "GPR_ALLOC", "LDS_ALLOC", "IB_STS"];
+
+/// The same constants and 1/(2 pi), in half precision.
+const HALVES: [u16; 9] = [0x3800, 0xb800, 0x3c00, 0xbc00, 0x4000, 0xc000, 0x4400, 0xc400, 0x3118];
+
+/// The same in single precision.
+const SINGLES: [u32; 9] = [
+    0x3f00_0000,
+    0xbf00_0000,
+    0x3f80_0000,
+    0xbf80_0000,
+    0x4000_0000,
+    0xc000_0000,
+    0x4080_0000,
+    0xc080_0000,
+    0x3e22_f983,
+];
+
+/// A literal: values that have an inline form are written like it.
+fn number(literal: u32, ty: Ty) -> String {
+    let float = |at: Option<usize>| at.map(|at| FLOATS.get(at).copied().unwrap_or("0.15915494"));
+    let (signed, bits, named) = match ty {
+        Ty::I16 => (i64::from(literal as i16), literal & 0xffff, None),
+        Ty::F16 | Ty::P16 => {
+            let at = HALVES.iter().position(|half| *half == literal as u16);
+            (i64::from(literal as i16), literal & 0xffff, float(at))
+        }
+        Ty::B64 | Ty::I64 | Ty::F64 => (i64::from(literal), literal, None),
+        _ => {
+            (i64::from(literal as i32), literal, float(SINGLES.iter().position(|single| *single == literal)))
+        }
+    };
+    match named {
+        _ if (-16..=64).contains(&signed) => signed.to_string(),
+        Some(name) => name.into(),
+        None => format!("{bits:#x}"),
+    }
+}
 
 fn range(name: &str, first: u16, wide: u16) -> String {
     if wide <= 1 { format!("{name}{first}") } else { format!("{name}[{first}:{}]", first + wide - 1) }
@@ -43,13 +80,14 @@ fn operand(code: u16, ty: Ty, literal: u32) -> String {
         236 => "src_shared_limit".into(),
         237 => "src_private_base".into(),
         238 => "src_private_limit".into(),
+        240..=248 if ty == Ty::I16 => format!("{:#x}", HALVES[usize::from(code - 240)]),
         240..=247 => FLOATS[usize::from(code - 240)].into(),
         248 if wide == 2 => "0.15915494309189532".into(),
         248 => "0.15915494".into(),
         251 => "src_vccz".into(),
         252 => "src_execz".into(),
         253 => "src_scc".into(),
-        reg::LITERAL => format!("{literal:#x}"),
+        reg::LITERAL => number(literal, ty),
         reg::VGPR.. => range("v", code - reg::VGPR, wide),
         _ => format!("src{code}"),
     }
@@ -61,13 +99,13 @@ fn hwreg(imm: i32) -> String {
     let name = match id {
         1..=7 => format!("HW_REG_{}", HWREGS[id as usize - 1]),
         15 => "HW_REG_SH_MEM_BASES".into(),
-        16 => "HW_REG_TBA_LO".into(),
-        17 => "HW_REG_TBA_HI".into(),
-        18 => "HW_REG_TMA_LO".into(),
-        19 => "HW_REG_TMA_HI".into(),
         _ => id.to_string(),
     };
-    if offset == 0 && size == 32 { format!("hwreg({name})") } else { format!("hwreg({name}, {offset}, {size})") }
+    if offset == 0 && size == 32 {
+        format!("hwreg({name})")
+    } else {
+        format!("hwreg({name}, {offset}, {size})")
+    }
 }
 
 fn waitcnt(imm: i32) -> String {
@@ -102,7 +140,7 @@ impl Display for Inst {
             Op::Sop1(_) | Op::Sop2(_) | Op::Sopc(_) => self.scalar(f),
             Op::Sopk(op) => self.sopk(f, op),
             Op::Sopp(op) => self.sopp(f, op),
-            Op::Smem(op) => self.smem(f, op),
+            Op::Smem(_) => self.smem(f),
             Op::Vop1(_) | Op::Vop2(_) | Op::Vop3(_) | Op::Vop3p(_) | Op::Vopc(_) => self.vector(f),
             Op::Ds(op) => {
                 f.write_str("ds_")?;
@@ -194,7 +232,9 @@ impl Inst {
         match op {
             Sopk::GetregB32 => write!(f, "{name} {dst}, {}", hwreg(self.imm)),
             Sopk::SetregB32 => write!(f, "{name} {}, {dst}", hwreg(self.imm)),
-            Sopk::SetregImm32B32 => write!(f, "{name} {}, {:#x}", hwreg(self.imm), self.literal),
+            Sopk::SetregImm32B32 => {
+                write!(f, "{name} {}, {}", hwreg(self.imm), number(self.literal, Ty::I32))
+            }
             Sopk::CbranchIFork | Sopk::CallB64 => write!(f, "{name} {dst}, {imm}"),
             _ => write!(f, "{name} {dst}, {imm:#x}"),
         }
@@ -205,18 +245,32 @@ impl Inst {
         let name = self.info.name;
         let imm = self.imm as u32 & 0xffff;
         match op {
-            Endpgm | Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff | EndpgmOrderedPsDone => {
+            Endpgm | Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff
+            | EndpgmOrderedPsDone => {
                 f.write_str(name)?;
                 if op == Endpgm && imm != 0 { write!(f, " {imm}") } else { Ok(()) }
             }
             Waitcnt => write!(f, "{name}{}", waitcnt(self.imm)),
             SetGprIdxMode => write!(f, "{name} {}", gpr_idx(self.imm & 0xffff)),
             Sendmsg | Sendmsghalt => write!(f, "{name} {}", sendmsg(imm)),
-            _ => write!(f, "{name} {imm}"),
+            Branch
+            | CbranchScc0
+            | CbranchScc1
+            | CbranchVccz
+            | CbranchVccnz
+            | CbranchExecz
+            | CbranchExecnz
+            | CbranchCdbgsys
+            | CbranchCdbguser
+            | CbranchCdbgsysOrUser
+            | CbranchCdbgsysAndUser => {
+                write!(f, "{name} {imm}")
+            }
+            _ => write!(f, "{name} {}", number(imm, Ty::I32)),
         }
     }
 
-    fn smem(&self, f: &mut Formatter<'_>, op: Smem) -> fmt::Result {
+    fn smem(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(self.info.name)?;
         let mut list = List { f, first: true };
         if self.info.dst != Ty::No {
@@ -231,7 +285,6 @@ impl Inst {
                 list.add(operand(self.src[1], Ty::I32, 0))?;
             }
         }
-        let _ = op;
         if self.mem.glc { f.write_str(" glc") } else { Ok(()) }
     }
 
@@ -292,13 +345,18 @@ impl Inst {
 
     /// Source with its modifiers.
     fn source(&self, n: usize, ty: Ty) -> String {
-        let mut text = operand(self.src[n], ty, self.literal);
+        // Packed integers write float constants as bits.
+        let bits = ty == Ty::P16 && !self.info.name.contains("f16");
+        let mut text = operand(self.src[n], if bits { Ty::I16 } else { ty }, self.literal);
         let packed = matches!(self.op, Op::Vop3p(_));
         let on = |mask: u8| mask >> n & 1 != 0;
         if let Form::Sdwa(sdwa) = self.form
-            && !ty.is_float()
+            && (!ty.is_float() || self.reads_carry())
         {
             return if sdwa.sext[n] { format!("sext({text})") } else { text };
+        }
+        if matches!(self.form, Form::Dpp(_)) && self.reads_carry() {
+            return text;
         }
         if packed && ty != Ty::M16 || !ty.is_float() {
             return text;
@@ -343,6 +401,8 @@ impl Inst {
             if n == 1 && matches!(self.op, Op::Vop2(Vop2::MadmkF32 | Vop2::MadmkF16)) {
                 list.add(format_args!("{:#x}", self.literal))?;
             }
+            // LLVM writes a literal source of v_madmk_f16 with all its bits.
+            let ty = if self.op == Op::Vop2(Vop2::MadmkF16) { &Ty::F32 } else { ty };
             list.add(self.source(n, *ty))?;
         }
         if matches!(self.op, Op::Vop2(Vop2::MadakF32 | Vop2::MadakF16)) {
@@ -421,7 +481,7 @@ impl Inst {
                     _ => f.write_str(" row_bcast:31")?,
                 }
                 write!(f, " row_mask:{:#x} bank_mask:{:#x}", dpp.row_mask, dpp.bank_mask)?;
-                f.write_str(if dpp.bound_ctrl { " bound_ctrl:0" } else { "" })
+                f.write_str(if dpp.bound_ctrl { " bound_ctrl:1" } else { "" })
             }
             _ => Ok(()),
         }

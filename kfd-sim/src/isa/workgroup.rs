@@ -68,7 +68,8 @@ impl Workgroup {
         let items: u32 = extent.iter().product();
         let count = items.div_ceil(WAVE);
         let desc = &launch.desc;
-        let mem_bases = (desc.scratch_aperture >> 48) as u32 & 0xffff | (desc.lds_aperture >> 48 << 16) as u32;
+        let mem_bases =
+            (desc.scratch_aperture >> 48) as u32 & 0xffff | (desc.lds_aperture >> 48 << 16) as u32;
         let waves = (0..count)
             .map(|index| {
                 let mut sgpr = [0; 128];
@@ -78,7 +79,9 @@ impl Workgroup {
                 for lane in 0..WAVE {
                     let flat = index * WAVE + lane;
                     let item = [flat % extent[0], flat / extent[0] % extent[1], flat / extent[0] / extent[1]];
-                    for (dim, value) in item.into_iter().enumerate().take(launch.workitem_id_dims() as usize + 1) {
+                    for (dim, value) in
+                        item.into_iter().enumerate().take(launch.workitem_id_dims() as usize + 1)
+                    {
                         vgpr[dim][lane as usize] = value;
                     }
                 }
@@ -140,7 +143,8 @@ impl Workgroup {
                 break Progress::Yielded;
             }
             let count = self.waves.len();
-            let next = (0..count).map(|n| (self.turn + n) % count).find(|&n| self.waves[n].state == State::Running);
+            let next =
+                (0..count).map(|n| (self.turn + n) % count).find(|&n| self.waves[n].state == State::Running);
             let Some(turn) = next else {
                 if self.waves.iter().all(|wave| wave.state == State::Ended) {
                     break Progress::Done;

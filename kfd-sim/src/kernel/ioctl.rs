@@ -10,6 +10,9 @@ use crate::kernel::Node;
 use bytemuck::Pod;
 use std::sync::atomic::Ordering;
 
+/// amdkfd's `KFD_MMAP_TYPE_EVENTS`: the mapping offset that a signal event's page is reported with.
+const MMAP_TYPE_EVENTS: u64 = 2 << 62;
+
 /// The interface version that ROCr 5.2.3 knows best (below 1.4, gfx906 is refused).
 const VERSION: (u32, u32) = (1, 11);
 /// GB_ADDR_CONFIG of Vega 20 (amdgpu, `gfx_v9_0.c`).
@@ -76,8 +79,8 @@ impl Device {
             0x18 => with(bytes, |a: &mut MapMemory| each_device(a, |handle| self.buffers.map(handle))),
             0x19 => with(bytes, |a: &mut MapMemory| {
                 let answer = each_device(a, |handle| self.buffers.unmap(handle));
-                // The caller may give the memory back to the host now: nothing in the GPU may still be using it.
-                self.queues.processor().fence();
+                // The caller may give the memory back to the host as soon as this returns.
+                self.processor().fence();
                 answer
             }),
             0x1a => with(bytes, |a: &mut SetCuMask| self.set_cu_mask(a)),
@@ -160,9 +163,8 @@ impl Device {
         args.event_id = id;
         if id < super::events::SIGNAL_EVENT_LIMIT {
             (args.event_trigger_data, args.event_slot_index) = (id, id);
-            // amdkfd answers KFD_MMAP_TYPE_EVENTS here for every signal event; libhsakmt gives events a mailbox only if
-            // it is not 0.
-            args.event_page_offset = 2 << 62;
+            // Not zero, or the thunk gives the signal no mailbox, and the GPU then raises no interrupt for it.
+            args.event_page_offset = MMAP_TYPE_EVENTS;
         }
         Ok(())
     }

@@ -87,6 +87,9 @@ impl Device {
 
     /// A new descriptor of a device file, for the caller to use and close.
     pub fn open(&self, node: Node, close_on_exec: bool) -> Result<RawFd, Errno> {
+        if let Some(errno) = self.recorder.injected(node, record::OPEN) {
+            return Err(errno);
+        }
         match node {
             Node::Kfd => self.kfd_file.duplicate(close_on_exec),
             Node::Render => self.buffers.file().duplicate(close_on_exec),

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Entries that a log keeps.
 const KEPT: usize = 16 << 10;
 
+/// In [`Failure::nr`], opening `/dev/kfd` (`OPEN` in `KFD_SIM_FAIL`). KFD has no ioctl of this number.
+pub const OPEN: u32 = 0;
+
 /// When an injected failure strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -26,7 +29,7 @@ pub enum When {
 /// An ioctl made to fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// KFD ioctl number, for example 0x1a for SET_CU_MASK.
+    /// KFD ioctl number, for example 0x1a for SET_CU_MASK; or [`OPEN`].
     pub nr: u32,
     /// What it answers.
     pub errno: i32,
@@ -44,7 +47,9 @@ impl Failure {
             Some(hex) => u32::from_str_radix(hex, 16).ok(),
             None => text.parse().ok(),
         };
-        let nr = kfd_nr(name)
+        let nr = (name == "OPEN")
+            .then_some(OPEN)
+            .or_else(|| kfd_nr(name))
             .or_else(|| number(name))
             .ok_or_else(|| format!("{name:?} is no KFD ioctl; {usage}"))?;
         let errno = (ERRNOS.iter().find(|(n, _)| *n == errno).map(|(_, value)| *value))

@@ -170,8 +170,18 @@ impl Ds {
         use Ds::*;
         matches!(
             self,
-            Write2B32 | Write2st64B32 | Wrxchg2RtnB32 | Wrxchg2st64RtnB32 | Read2B32 | Read2st64B32 | Write2B64
-                | Write2st64B64 | Wrxchg2RtnB64 | Wrxchg2st64RtnB64 | Read2B64 | Read2st64B64
+            Write2B32
+                | Write2st64B32
+                | Wrxchg2RtnB32
+                | Wrxchg2st64RtnB32
+                | Read2B32
+                | Read2st64B32
+                | Write2B64
+                | Write2st64B64
+                | Wrxchg2RtnB64
+                | Wrxchg2st64RtnB64
+                | Read2B64
+                | Read2st64B64
         )
     }
 }
@@ -188,6 +198,9 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
         return bad("global data share");
     }
     inst.imm = bits(word, 0, 16) as i32;
+    if *op == Ds::Nop && inst.imm != 0 {
+        return bad("offset of ds_nop");
+    }
     let mut fields = [0, 8, 16].map(|at| bits(high, at, 8) as u16 + reg::VGPR).into_iter();
     if op.addressless() && fields.next() != Some(reg::VGPR) {
         return bad("address register of an instruction without one");

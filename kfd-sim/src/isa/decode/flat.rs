@@ -133,7 +133,9 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
             return bad("scalar address");
         }
     }
-    if inst.segment == Segment::Scratch && (op.is_atomic() || (saddr != SADDR_OFF && inst.src[0] != reg::VGPR)) {
+    if inst.segment == Segment::Scratch
+        && (op.is_atomic() || (saddr != SADDR_OFF && inst.src[0] != reg::VGPR))
+    {
         return bad("no scratch form");
     }
     if info.src.is_empty() && data != 0 {

@@ -159,7 +159,7 @@ pub(crate) fn source_ok(code: u16, ty: Ty) -> bool {
     let wide = ty.dwords();
     match code {
         0..=127 => scalar_ok(code, wide),
-        128..=208 | 240..=248 | reg::LITERAL => true,
+        128..=208 | 240..=248 | reg::LITERAL => wide <= 2,
         235..=238 | 251..=253 => true,
         _ => code >= reg::VGPR,
     }
@@ -201,6 +201,14 @@ pub(crate) fn check_scalar_dst(inst: &Inst, code: u16, ty: Ty) -> Result<(), Dec
     } else {
         Err(DecodeError::Field { name: inst.info.name, why: "scalar destination" })
     }
+}
+
+/// Sources that can be negated, as a bit mask; `v_cndmask_b32` moves bits in its SDWA and DPP forms.
+fn float_sources(inst: &Inst) -> u8 {
+    if inst.reads_carry() {
+        return 0;
+    }
+    inst.info.src.iter().enumerate().fold(0, |mask, (n, ty)| mask | u8::from(ty.is_float()) << n)
 }
 
 /// SDWA word of VOP1, VOP2 (`compare` false) and VOPC (true): source 0 and everything but source 1's register.
@@ -248,6 +256,13 @@ pub(crate) fn sdwa(inst: &mut Inst, words: &[u32], compare: bool) -> Result<(), 
             return bad("SDWA source");
         }
     }
+    if (mods.neg | mods.abs) & !float_sources(inst) != 0
+        || mods.omod != 0 && !inst.info.dst.is_float()
+        || sources == 1 && word >> 24 != 0
+        || select.sext.iter().enumerate().any(|(n, sext)| *sext && float_sources(inst) >> n & 1 != 0)
+    {
+        return bad("SDWA modifier");
+    }
     (inst.dst, inst.sdst, inst.src, inst.mods) = (dst, sdst, src, mods);
     inst.form = Form::Sdwa(select);
     inst.words[1] = word;
@@ -267,6 +282,9 @@ pub(crate) fn dpp(inst: &mut Inst, words: &[u32]) -> Result<(), DecodeError> {
     inst.src[0] = bits(word, 0, 8) as u16 + reg::VGPR;
     inst.mods.neg = (bits(word, 20, 1) | bits(word, 22, 1) << 1) as u8;
     inst.mods.abs = (bits(word, 21, 1) | bits(word, 23, 1) << 1) as u8;
+    if (inst.mods.neg | inst.mods.abs) & !float_sources(inst) != 0 {
+        return Err(DecodeError::Field { name: inst.info.name, why: "DPP modifier" });
+    }
     inst.form = Form::Dpp(Dpp {
         ctrl,
         row_mask: bits(word, 28, 4) as u8,

@@ -97,7 +97,11 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let mut inst = Inst::new(Op::Mubuf(*op), info, [word, high], 8);
     let bad = |why| Err(DecodeError::Field { name: info.name, why });
     if info.src.is_empty() {
-        return if word & 0x3_ffff == 0 && high == 0 { Ok(inst) } else { bad("operands of a cache instruction") };
+        return if word & 0x3_ffff == 0 && high == 0 {
+            Ok(inst)
+        } else {
+            bad("operands of a cache instruction")
+        };
     }
     inst.imm = bits(word, 0, 12) as i32;
     inst.mem.offen = bits(word, 12, 1) != 0;
@@ -106,10 +110,16 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mem.lds = bits(word, 16, 1) != 0;
     inst.mem.slc = bits(word, 17, 1) != 0;
     inst.mem.tfe = bits(high, 23, 1) != 0;
-    if inst.mem.lds || inst.mem.tfe || bits(word, 15, 1) != 0 || bits(word, 25, 1) != 0 || bits(high, 21, 2) != 0 {
+    if inst.mem.lds
+        || inst.mem.tfe
+        || bits(word, 15, 1) != 0
+        || bits(word, 25, 1) != 0
+        || bits(high, 21, 2) != 0
+    {
         return bad("LDS, TFE or a reserved bit");
     }
-    inst.src = [bits(high, 0, 8) as u16 + reg::VGPR, (bits(high, 16, 5) * 4) as u16, bits(high, 24, 8) as u16];
+    inst.src =
+        [bits(high, 0, 8) as u16 + reg::VGPR, (bits(high, 16, 5) * 4) as u16, bits(high, 24, 8) as u16];
     inst.dst = bits(high, 8, 8) as u16 + reg::VGPR;
     if !scalar_ok(inst.src[1], 4) {
         return bad("resource");

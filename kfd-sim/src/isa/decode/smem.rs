@@ -111,6 +111,12 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     if inst.mem.soffset_en || inst.mem.nv {
         return bad("SGPR offset beside an immediate, or NV");
     }
+    if inst.mem.glc && (info.src.is_empty() || matches!(op, Smem::DcacheDiscard | Smem::DcacheDiscardX2)) {
+        return bad("GLC of a cache or clock instruction");
+    }
+    if info.src.is_empty() && (word & 0x2_003f != 0 || high != 0 || info.dst == Ty::No && inst.dst != 0) {
+        return bad("operands of a cache or clock instruction");
+    }
     if info.dst != Ty::No && !scalar_ok(inst.dst, info.dst.dwords()) {
         return bad("scalar data");
     }

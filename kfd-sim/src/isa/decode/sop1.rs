@@ -72,6 +72,11 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.dst = bits(word, 16, 7) as u16;
     inst.src[0] = bits(word, 0, 8) as u16;
     check_sources(&inst, info.src.len())?;
+    let register =
+        matches!(op, Sop1::CbranchJoin | Sop1::MovrelsB32 | Sop1::MovrelsB64 | Sop1::SetpcB64 | Sop1::RfeB64);
+    if register && inst.src[0] >= 128 {
+        return Err(DecodeError::Field { name: info.name, why: "source must be a register" });
+    }
     check_scalar_dst(&inst, inst.dst, info.dst)?;
     take_literal(&mut inst, words, info.src.len())?;
     Ok(inst)

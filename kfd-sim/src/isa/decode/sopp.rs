@@ -47,5 +47,13 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let Some((_, op, info)) = Sopp::find(code) else { return unknown("SOPP", code) };
     let mut inst = Inst::new(Op::Sopp(*op), info, [word, 0], 4);
     inst.imm = i32::from(word as u16 as i16);
+    use Sopp::*;
+    let bare = matches!(
+        op,
+        Wakeup | Barrier | IcacheInv | Ttracedata | EndpgmSaved | SetGprIdxOff | EndpgmOrderedPsDone
+    );
+    if bare && inst.imm != 0 {
+        return Err(DecodeError::Field { name: info.name, why: "unused immediate" });
+    }
     Ok(inst)
 }

@@ -82,7 +82,7 @@ opcodes! {
         0x4c LogLegacyF32 "v_log_legacy_f32" F32 [F32],
         0x4d CvtNormI16F16 "v_cvt_norm_i16_f16" I16 [F16],
         0x4e CvtNormU16F16 "v_cvt_norm_u16_f16" I16 [F16],
-        0x4f SatPkU8I16 "v_sat_pk_u8_i16" I16 [I16],
+        0x4f SatPkU8I16 "v_sat_pk_u8_i16" I32 [I32],
         0x51 SwapB32 "v_swap_b32" I32 [I32],
     }
 }
@@ -94,6 +94,12 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let Some((_, op, info)) = Vop1::find(code) else { return unknown("VOP1", code) };
     let mut inst = Inst::new(Op::Vop1(*op), info, [word, 0], 4);
     if info.src.is_empty() {
+        if word & 0x01fe_01ff != 0 {
+            return Err(DecodeError::Field {
+                name: info.name,
+                why: "operands of an instruction without any",
+            });
+        }
         return Ok(inst);
     }
     inst.dst = bits(word, 17, 8) as u16 + reg::VGPR;
@@ -108,9 +114,13 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     }
     let wide = info.dst.dwords() == 2 || info.src[0].dwords() == 2;
     match inst.src[0] {
-        249 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" }),
+        249 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" });
+        }
         249 => sdwa(&mut inst, words, false)?,
-        250 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" }),
+        250 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" });
+        }
         250 => dpp(&mut inst, words)?,
         _ => {
             check_sources(&inst, 1)?;

@@ -58,7 +58,7 @@ opcodes! {
         0x30 MaxI16 "v_max_i16" I16 [I16 I16],
         0x31 MinU16 "v_min_u16" I16 [I16 I16],
         0x32 MinI16 "v_min_i16" I16 [I16 I16],
-        0x33 LdexpF16 "v_ldexp_f16" F16 [F16 I16],
+        0x33 LdexpF16 "v_ldexp_f16" F16 [F16 I32],
         0x34 AddU32 "v_add_u32" I32 [I32 I32],
         0x35 SubU32 "v_sub_u32" I32 [I32 I32],
         0x36 SubrevU32 "v_subrev_u32" I32 [I32 I32],
@@ -76,7 +76,9 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.dst = bits(word, 17, 8) as u16 + reg::VGPR;
     inst.src = [bits(word, 0, 9) as u16, bits(word, 9, 8) as u16 + reg::VGPR, 0];
     let fixed = matches!(op, Vop2::MadmkF32 | Vop2::MadakF32 | Vop2::MadmkF16 | Vop2::MadakF16);
+    let accumulates = matches!(op, Vop2::MacF32 | Vop2::MacF16 | Vop2::FmacF32);
     match inst.src[0] {
+        249 if accumulates => return Err(DecodeError::Field { name: info.name, why: "no SDWA form" }),
         249 | 250 if fixed => return Err(DecodeError::Field { name: info.name, why: "no SDWA or DPP form" }),
         249 => sdwa(&mut inst, words, false)?,
         250 => dpp(&mut inst, words)?,

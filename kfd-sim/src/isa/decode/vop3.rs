@@ -39,7 +39,7 @@ opcodes! {
         0x1d8 Med3U32 "v_med3_u32" I32 [I32 I32 I32],
         0x1d9 SadU8 "v_sad_u8" I32 [I32 I32 I32],
         0x1da SadHiU8 "v_sad_hi_u8" I32 [I32 I32 I32],
-        0x1db SadU16 "v_sad_u16" I16 [I16 I16 I16],
+        0x1db SadU16 "v_sad_u16" I32 [I32 I32 I32],
         0x1dc SadU32 "v_sad_u32" I32 [I32 I32 I32],
         0x1dd CvtPkU8F32 "v_cvt_pk_u8_f32" I32 [F32 I32 I32],
         0x1de DivFixupF32 "v_div_fixup_f32" F32 [F32 F32 F32],
@@ -171,8 +171,24 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
             return bad("source operand");
         }
     }
+    let floats = info.src.iter().enumerate().fold(0, |mask, (n, ty)| mask | u8::from(ty.is_float()) << n);
+    if (inst.mods.neg | inst.mods.abs) & !floats != 0 {
+        return bad("negation or absolute value of an integer");
+    }
+    if inst.mods.omod != 0 && !info.dst.is_float() {
+        return bad("output modifier of an integer");
+    }
+    if inst.mods.op_sel & 7 >> info.src.len() << info.src.len() != 0 {
+        return bad("op_sel of a source that is not there");
+    }
+    if inst.mods.clamp && !clamps(&inst) {
+        return bad("clamp");
+    }
     if inst.mods.op_sel != 0 && !takes_op_sel(&inst) {
         return bad("op_sel");
+    }
+    if inst.mods.omod != 0 && takes_op_sel(&inst) {
+        return bad("output modifier beside op_sel");
     }
     if let Op::Vop3(Vop3::ReadlaneB32) = op
         && inst.src[0] < reg::VGPR
@@ -182,14 +198,42 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     Ok(inst)
 }
 
+/// Whether a result can be clamped: floats, and integer sums.
+fn clamps(inst: &Inst) -> bool {
+    const SUMS: [&str; 8] = ["v_add", "v_sub", "v_mad_", "v_sad", "v_msad", "v_qsad", "v_mqsad", "v_cvt"];
+    let not = ["v_add_lshl_u32", "v_add3_u32"];
+    inst.info.dst.is_float()
+        || SUMS.iter().any(|name| inst.info.name.starts_with(name))
+            && !not.contains(&inst.info.name)
+            && !inst.info.name.starts_with("v_cvt_pk")
+}
+
 /// Whether op_sel bits choose halves of 16-bit operands: the GFX9 three-source opcodes and a few conversions.
 pub fn takes_op_sel(inst: &Inst) -> bool {
     use Vop3::*;
     let Op::Vop3(op) = inst.op else { return false };
     matches!(
         op,
-        MadF16 | MadU16 | MadI16 | FmaF16 | DivFixupF16 | MadU32U16 | MadI32I16 | Min3F16 | Min3I16 | Min3U16
-            | Max3F16 | Max3I16 | Max3U16 | Med3F16 | Med3I16 | Med3U16 | PackB32F16 | AddI16 | SubI16
-            | CvtPknormI16F16 | CvtPknormU16F16
+        MadF16
+            | MadU16
+            | MadI16
+            | FmaF16
+            | DivFixupF16
+            | MadU32U16
+            | MadI32I16
+            | Min3F16
+            | Min3I16
+            | Min3U16
+            | Max3F16
+            | Max3I16
+            | Max3U16
+            | Med3F16
+            | Med3I16
+            | Med3U16
+            | PackB32F16
+            | AddI16
+            | SubI16
+            | CvtPknormI16F16
+            | CvtPknormU16F16
     )
 }

@@ -56,6 +56,14 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mods.op_sel_hi = (bits(high, 27, 2) | bits(word, 14, 1) << 2) as u8;
     inst.mods.neg_hi = bits(word, 8, 3) as u8;
     inst.mods.neg = bits(high, 29, 3) as u8;
+    let float = info.name.contains("f16") || info.name.contains("f32");
+    if !float && (inst.mods.neg | inst.mods.neg_hi) != 0 {
+        return Err(DecodeError::Field { name: info.name, why: "negation of an integer" });
+    }
+    let modified = inst.mods.neg | inst.mods.neg_hi | inst.mods.op_sel | inst.mods.op_sel_hi & !4;
+    if modified >> info.src.len() != 0 || info.src.len() == 2 && inst.mods.op_sel_hi & 4 != 0 {
+        return Err(DecodeError::Field { name: info.name, why: "modifier of a source that is not there" });
+    }
     for (n, &code) in inst.src.iter().enumerate() {
         let ok = match info.src.get(n) {
             Some(ty) => source_ok(code, *ty) && code != reg::LITERAL,

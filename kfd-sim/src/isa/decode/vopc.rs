@@ -2,7 +2,7 @@
 //!
 //! `v_cmpx` forms write EXEC as well. Opcode numbers are regular: see `exec::compare`.
 
-use super::{DecodeError, bits, check_sources, dpp, sdwa, take_literal, unknown};
+use super::{DecodeError, bits, check_sources, sdwa, take_literal, unknown};
 use crate::isa::inst::{Inst, Op, reg};
 
 opcodes! {
@@ -209,7 +209,7 @@ opcodes! {
     }
 }
 
-/// Decodes a VOPC word (and its SDWA, DPP or literal word).
+/// Decodes a VOPC word (and its SDWA or literal word).
 pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let word = words[0];
     let code = bits(word, 17, 8);
@@ -219,10 +219,12 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.src = [bits(word, 0, 9) as u16, bits(word, 9, 8) as u16 + reg::VGPR, 0];
     let wide = info.src[0].dwords() == 2;
     match inst.src[0] {
-        249 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" }),
+        249 if wide => {
+            return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no SDWA form" });
+        }
         249 => sdwa(&mut inst, words, true)?,
-        250 if wide => return Err(DecodeError::Field { name: info.name, why: "64-bit operands have no DPP form" }),
-        250 => dpp(&mut inst, words)?,
+        // The ISA document has a DPP form of compares; LLVM has none for GFX9, so nothing could confirm it.
+        250 => return Err(DecodeError::Field { name: info.name, why: "compares have no DPP form" }),
         _ => {
             check_sources(&inst, 2)?;
             take_literal(&mut inst, words, 1)?;

@@ -2,9 +2,9 @@
 //!
 //! Opcode numbers are regular: the low 4 bits (float) or 3 bits (integer) are the condition, the bits above the type.
 
+use super::Done;
 use super::lanes::{active, bits, f16s, f32s, f64s, put_mask, raw, raw64};
 use super::wave::Wave;
-use super::Done;
 use crate::isa::decode::vopc::Vopc;
 use crate::isa::inst::{Inst, Ty, reg};
 

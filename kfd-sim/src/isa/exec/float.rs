@@ -76,7 +76,8 @@ pub fn frexp_fraction(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() {
         return value;
     }
-    let normal = if value.to_bits() >> 52 & 0x7ff == 0 { value * 18_446_744_073_709_551_616.0 } else { value };
+    let normal =
+        if value.to_bits() >> 52 & 0x7ff == 0 { value * 18_446_744_073_709_551_616.0 } else { value };
     f64::from_bits(normal.to_bits() & !(0x7ff << 52) | 1022 << 52)
 }
 

@@ -78,7 +78,7 @@ pub fn raw(w: &Wave, i: &Inst, n: usize) -> Lanes {
             }
         }
         Form::Sdwa(sdwa) if n < 2 => {
-            let (sel, sext) = (sdwa.src_sel[n], sdwa.sext[n] && !ty.is_float());
+            let (sel, sext) = (sdwa.src_sel[n], sdwa.sext[n]);
             lanes.iter_mut().for_each(|value| *value = select(*value, sel, sext));
         }
         Form::Dpp(dpp) if n == 0 => {
@@ -124,7 +124,11 @@ pub fn flush(value: f32) -> f32 {
 
 #[inline]
 fn flush64(value: f64) -> f64 {
-    if value.to_bits() & 0x7ff0_0000_0000_0000 == 0 { f64::from_bits(value.to_bits() & 1 << 63) } else { value }
+    if value.to_bits() & 0x7ff0_0000_0000_0000 == 0 {
+        f64::from_bits(value.to_bits() & 1 << 63)
+    } else {
+        value
+    }
 }
 
 /// Single-precision source `n` with its modifiers, denormals as MODE says.
@@ -242,7 +246,11 @@ pub fn put16(w: &mut Wave, i: &Inst, out: &Lanes) -> Done {
         let old = w.vgpr[usize::from(i.dst - reg::VGPR)];
         let high = i.mods.op_sel & 8 != 0;
         let merged = std::array::from_fn(|lane| {
-            if high { old[lane] & 0xffff | out[lane] << 16 } else { old[lane] & 0xffff_0000 | out[lane] & 0xffff }
+            if high {
+                old[lane] & 0xffff | out[lane] << 16
+            } else {
+                old[lane] & 0xffff_0000 | out[lane] & 0xffff
+            }
         });
         return put(w, i, &merged);
     }

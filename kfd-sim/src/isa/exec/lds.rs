@@ -279,10 +279,18 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Ds, env: &mut Env) -> Done {
                 if old >= limit { old.wrapping_sub(limit) } else { old.wrapping_add(step) }
             });
         }
-        MinF32 | MinRtnF32 => return modify(w, i, env, 32, |old, data, _| float_minmax(old, data, false, false)),
-        MaxF32 | MaxRtnF32 => return modify(w, i, env, 32, |old, data, _| float_minmax(old, data, false, true)),
-        MinF64 | MinRtnF64 => return modify(w, i, env, 64, |old, data, _| float_minmax(old, data, true, false)),
-        MaxF64 | MaxRtnF64 => return modify(w, i, env, 64, |old, data, _| float_minmax(old, data, true, true)),
+        MinF32 | MinRtnF32 => {
+            return modify(w, i, env, 32, |old, data, _| float_minmax(old, data, false, false));
+        }
+        MaxF32 | MaxRtnF32 => {
+            return modify(w, i, env, 32, |old, data, _| float_minmax(old, data, false, true));
+        }
+        MinF64 | MinRtnF64 => {
+            return modify(w, i, env, 64, |old, data, _| float_minmax(old, data, true, false));
+        }
+        MaxF64 | MaxRtnF64 => {
+            return modify(w, i, env, 64, |old, data, _| float_minmax(old, data, true, true));
+        }
         AddF32 | AddRtnF32 => {
             return modify(w, i, env, 32, |old, data, _| {
                 u64::from((f32::from_bits(old as u32) + f32::from_bits(data as u32)).to_bits())

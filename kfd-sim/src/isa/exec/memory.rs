@@ -64,19 +64,49 @@ impl Rmw {
         let smaller = signed(data) < signed(old);
         let new = match self {
             Rmw::Swap => data,
-            Rmw::CmpSwap => if old == compare { data } else { old },
+            Rmw::CmpSwap => {
+                if old == compare {
+                    data
+                } else {
+                    old
+                }
+            }
             Rmw::Add => old.wrapping_add(data),
             Rmw::Sub => old.wrapping_sub(data),
             Rmw::Rsub => data.wrapping_sub(old),
-            Rmw::Smin => if smaller { data } else { old },
+            Rmw::Smin => {
+                if smaller {
+                    data
+                } else {
+                    old
+                }
+            }
             Rmw::Umin => old.min(data),
-            Rmw::Smax => if smaller { old } else { data },
+            Rmw::Smax => {
+                if smaller {
+                    old
+                } else {
+                    data
+                }
+            }
             Rmw::Umax => old.max(data),
             Rmw::And => old & data,
             Rmw::Or => old | data,
             Rmw::Xor => old ^ data,
-            Rmw::Inc => if old >= data { 0 } else { old + 1 },
-            Rmw::Dec => if old == 0 || old > data { data } else { old - 1 },
+            Rmw::Inc => {
+                if old >= data {
+                    0
+                } else {
+                    old + 1
+                }
+            }
+            Rmw::Dec => {
+                if old == 0 || old > data {
+                    data
+                } else {
+                    old - 1
+                }
+            }
         };
         if bits == 32 { new & 0xffff_ffff } else { new }
     }
@@ -197,7 +227,9 @@ impl<'a> Port<'a> {
         } else {
             // SAFETY: as above, of 8 bytes.
             let cell = unsafe { AtomicU64::from_ptr(host.cast()) };
-            let old = cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(op.apply(old, data, compare, 64)));
+            let old = cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| {
+                Some(op.apply(old, data, compare, 64))
+            });
             Ok(old.unwrap_or_else(|old| old))
         }
     }

@@ -167,3 +167,6 @@ pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

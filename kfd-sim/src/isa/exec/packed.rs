@@ -51,7 +51,13 @@ fn floats(w: &mut Wave, i: &Inst, f: impl Fn(f64, f64, f64) -> u16) -> Done {
         let value = half::to_f64(bits);
         match clamp {
             false => bits,
-            true if value.is_nan() => if dx10 { 0 } else { bits },
+            true if value.is_nan() => {
+                if dx10 {
+                    0
+                } else {
+                    bits
+                }
+            }
             true => half::from_f64(if value > 0.0 { value.min(1.0) } else { 0.0 }),
         }
     })
@@ -162,13 +168,18 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3p) -> Done {
         Dot2F32F16 => {
             let [a, b, c] = sources(w, i);
             let negative = i.mods.neg >> 2 & 1 != 0;
-            put_f32(w, i, std::array::from_fn(|lane| {
-                let product = |high: bool| {
-                    half::to_f64(pick_float(i, a[lane], 0, high)) * half::to_f64(pick_float(i, b[lane], 1, high))
-                };
-                let addend = f64::from(f32::from_bits(c[lane]));
-                (product(false) + product(true) + if negative { -addend } else { addend }) as f32
-            }))
+            put_f32(
+                w,
+                i,
+                std::array::from_fn(|lane| {
+                    let product = |high: bool| {
+                        half::to_f64(pick_float(i, a[lane], 0, high))
+                            * half::to_f64(pick_float(i, b[lane], 1, high))
+                    };
+                    let addend = f64::from(f32::from_bits(c[lane]));
+                    (product(false) + product(true) + if negative { -addend } else { addend }) as f32
+                }),
+            )
         }
         Dot2I32I16 => dot(w, i, 16, true),
         Dot2U32U16 => dot(w, i, 16, false),

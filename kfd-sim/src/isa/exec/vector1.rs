@@ -1,8 +1,6 @@
 //! VOP1: moves, conversions, one-source float functions, bit counts.
 
-use super::lanes::{
-    active, f16s, f32s, f64s, put, put_f16, put_f32, put_f64, put16, raw, store,
-};
+use super::lanes::{active, f16s, f32s, f64s, put, put_f16, put_f32, put_f64, put16, raw, store};
 use super::transcendental::{cos, exp2, log2, masked, rcp, rsq, sin};
 use super::wave::Wave;
 use super::{Done, Stop, float, half};
@@ -219,4 +217,3 @@ pub fn norm_u16(value: f64) -> u16 {
     let value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
     (value * 65535.0).round_ties_even() as u16
 }
-

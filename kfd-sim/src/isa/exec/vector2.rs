@@ -169,7 +169,11 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop2) -> Done {
         MinF16 => half2(w, i, minmax::min),
         LdexpF16 => {
             let (a, b) = (f16s(w, i, 0), raw(w, i, 1));
-            put_f16(w, i, std::array::from_fn(|n| half::from_f64(float::ldexp64(a[n], i32::from(b[n] as i16)))))
+            put_f16(
+                w,
+                i,
+                std::array::from_fn(|n| half::from_f64(float::ldexp64(a[n], i32::from(b[n] as i16)))),
+            )
         }
         AddU16 => short(w, i, u16::wrapping_add),
         SubU16 => short(w, i, u16::wrapping_sub),
@@ -184,4 +188,3 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop2) -> Done {
         MinI16 => short(w, i, |a, b| (a as i16).min(b as i16) as u16),
     }
 }
-

@@ -1,8 +1,8 @@
 //! VOP3-only opcodes: three sources, 64-bit arithmetic, lane access, packing.
 
 use super::lanes::{
-    bits, f16_bits, f16s, f32s, f64s, flush, put, put_f16, put_f32, put_f64, put_mask, put16, put64, raw, raw64,
-    store,
+    bits, f16_bits, f16s, f32s, f64s, flush, put, put_f16, put_f32, put_f64, put_mask, put16, put64, raw,
+    raw64, store,
 };
 use super::minmax::{self, Float};
 use super::vector1::{norm_i16, norm_u16};
@@ -37,7 +37,8 @@ fn int2(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32) -> u32) -> Done {
 #[inline]
 fn saturating(w: &mut Wave, i: &Inst, wrap: impl Fn(i32, i32) -> i32, sat: impl Fn(i32, i32) -> i32) -> Done {
     let (a, b) = (raw(w, i, 0), raw(w, i, 1));
-    let f = |a: u32, b: u32| if i.mods.clamp { sat(a as i32, b as i32) } else { wrap(a as i32, b as i32) } as u32;
+    let f =
+        |a: u32, b: u32| if i.mods.clamp { sat(a as i32, b as i32) } else { wrap(a as i32, b as i32) } as u32;
     put(w, i, &std::array::from_fn(|n| f(a[n], b[n])))
 }
 

@@ -225,9 +225,9 @@ enum Kind {
 macro_rules! kinds {
     ($name:ident, $op:ident) => {
         fn $name(op: $op) -> Option<Kind> {
-            use $op::*;
             use Kind::{Atomic, Load, Store};
             use Unit::{Dwords, Small};
+            use $op::*;
             Some(match op {
                 LoadUbyte => Load(Small(1, false, None)),
                 LoadSbyte => Load(Small(1, true, None)),
@@ -304,7 +304,9 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
                 let base = if scalar { saddr } else { low };
                 Place::Scratch(base.wrapping_add_signed(i64::from(i.imm)) & 0xffff_ffff)
             }
-            Segment::Global if scalar => Place::Global(saddr.wrapping_add(low).wrapping_add_signed(i64::from(i.imm))),
+            Segment::Global if scalar => {
+                Place::Global(saddr.wrapping_add(low).wrapping_add_signed(i64::from(i.imm)))
+            }
             segment => {
                 let va = low | u64::from(w.vgpr[at + 1][lane]) << 32;
                 let va = va.wrapping_add_signed(i64::from(i.imm));

@@ -1,0 +1,430 @@
+//! Buffers: memory that kernels and the host use in turn.
+//!
+//! A [`Buffer`] is a handle; work in flight holds one too, so memory is freed only when nothing uses it, even if every
+//! token was forgotten. The host gets at the contents only while no work in flight has the buffer, and a kernel gets it only
+//! while the host has not mapped it: the count is kept at run time, and whoever comes second gets [`Error::BufferBusy`].
+//! Any thread may call anything here.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytemuck::Pod;
+
+use crate::agent::{Agent, PoolKind};
+use crate::error::{Error, Result};
+
+/// Memory of `T`s that kernels can use.
+pub struct Buffer<T> {
+    block: Arc<Block>,
+    len: usize,
+    items: PhantomData<T>,
+}
+
+/// One allocation.
+pub(crate) struct Block {
+    agent: Agent,
+    address: *mut u8,
+    bytes: usize,
+    host_visible: bool,
+    /// Who has it: 0 nobody, `WRITER` the host exclusively, `READERS` + n shared by n host readers, else n submissions.
+    users: AtomicU32,
+}
+
+const WRITER: u32 = u32::MAX;
+const READERS: u32 = 1 << 31;
+
+// SAFETY: `address` is memory that any thread may use; `users` decides who may when.
+unsafe impl Send for Block {}
+// SAFETY: as for Send.
+unsafe impl Sync for Block {}
+
+impl Agent {
+    /// Memory on this GPU, zeroed. The host reaches it by copying ([`Buffer::write`], [`Buffer::to_vec`]).
+    ///
+    /// # Errors
+    /// [`Error::Range`] for no items or an impossible size, [`Error::Hsa`] if there is not that much memory.
+    pub fn alloc<T: Pod>(&self, len: usize) -> Result<Buffer<T>> {
+        self.check_alive()?;
+        let bytes = byte_size::<T>(len)?;
+        let block = Block::new(self, self, PoolKind::CoarseGrained, bytes)?;
+        let words = block.bytes / 4;
+        // SAFETY: the block is ours, `bytes` rounded up to whole words long, and nothing uses it yet.
+        let status = unsafe { (self.runtime().hsa().hsa_amd_memory_fill)(block.address.cast(), 0, words) };
+        self.runtime().check("hsa_amd_memory_fill", status)?;
+        Ok(Buffer { block: Arc::new(block), len, items: PhantomData })
+    }
+
+    /// Host memory that this GPU can use, zeroed: fine-grained, so the host can map it ([`Buffer::map`]).
+    ///
+    /// # Errors
+    /// As [`Agent::alloc`].
+    pub fn alloc_host<T: Pod>(&self, len: usize) -> Result<Buffer<T>> {
+        let bytes = byte_size::<T>(len)?;
+        let block = Block::host(self, PoolKind::FineGrained, bytes)?;
+        Ok(Buffer { block: Arc::new(block), len, items: PhantomData })
+    }
+
+    /// A buffer on this GPU with a copy of `items`.
+    ///
+    /// # Errors
+    /// As [`Agent::alloc`].
+    pub fn upload<T: Pod>(&self, items: &[T]) -> Result<Buffer<T>> {
+        let buffer = self.alloc(items.len())?;
+        buffer.write(items)?;
+        Ok(buffer)
+    }
+}
+
+impl<T: Pod> Buffer<T> {
+    /// Items.
+    #[expect(clippy::len_without_is_empty, reason = "a buffer is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes.
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
+    /// The address that kernels see.
+    pub fn address(&self) -> u64 {
+        self.block.address as u64
+    }
+
+    /// Whether the host can map it.
+    pub fn is_host_visible(&self) -> bool {
+        self.block.host_visible
+    }
+
+    /// Copies `items` to the beginning of the buffer.
+    ///
+    /// # Errors
+    /// [`Error::BufferBusy`] while work in flight or a mapping has the buffer, [`Error::Range`] for too many items.
+    pub fn write(&self, items: &[T]) -> Result<()> {
+        self.write_at(0, items)
+    }
+
+    /// Copies `items` into the buffer, beginning at item `first`.
+    ///
+    /// # Errors
+    /// As [`Buffer::write`].
+    pub fn write_at(&self, first: usize, items: &[T]) -> Result<()> {
+        let range = self.range(first, items.len())?;
+        let _lease = self.block.lease(WRITER)?;
+        // SAFETY: the range is inside the block, which no work in flight and no mapping has (the lease); `items` is
+        // host memory of the same length and cannot overlap memory that only this crate hands out.
+        unsafe { self.block.copy(self.block.address.add(range.start), items.as_ptr().cast(), range.len()) }
+    }
+
+    /// Copies the beginning of the buffer into `items`.
+    ///
+    /// # Errors
+    /// As [`Buffer::write`].
+    pub fn read(&self, items: &mut [T]) -> Result<()> {
+        self.read_at(0, items)
+    }
+
+    /// Copies `items.len()` items of the buffer, beginning at item `first`.
+    ///
+    /// # Errors
+    /// As [`Buffer::write`].
+    pub fn read_at(&self, first: usize, items: &mut [T]) -> Result<()> {
+        let range = self.range(first, items.len())?;
+        let _lease = self.block.lease(READERS)?;
+        // SAFETY: as in `write_at`, in the other direction; any bytes are a valid T (Pod).
+        unsafe {
+            self.block.copy(items.as_mut_ptr().cast(), self.block.address.add(range.start), range.len())
+        }
+    }
+
+    /// A copy of the whole contents.
+    ///
+    /// # Errors
+    /// As [`Buffer::write`].
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        let mut items = vec![T::zeroed(); self.len];
+        self.read(&mut items)?;
+        Ok(items)
+    }
+
+    /// Lets the host read the contents in place; kernels cannot get the buffer meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::BufferBusy`] as for [`Buffer::write`], [`Error::Range`] if the memory is on the GPU.
+    pub fn map(&self) -> Result<Mapped<'_, T>> {
+        self.check_host_visible()?;
+        Ok(Mapped { lease: self.block.lease(READERS)?, len: self.len, items: PhantomData })
+    }
+
+    /// Lets the host read and write the contents in place; nobody else can get the buffer meanwhile.
+    ///
+    /// # Errors
+    /// As [`Buffer::map`].
+    pub fn map_mut(&self) -> Result<MappedMut<'_, T>> {
+        self.check_host_visible()?;
+        Ok(MappedMut { lease: self.block.lease(WRITER)?, len: self.len, items: PhantomData })
+    }
+
+    /// The part of the buffer from item `first` on, as a kernel argument.
+    ///
+    /// # Errors
+    /// [`Error::Range`] if there is no such item.
+    pub fn at(&self, first: usize) -> Result<BufferRef> {
+        let range = self.range(first, 1)?;
+        Ok(BufferRef { block: self.block.clone(), offset: range.start })
+    }
+
+    fn check_host_visible(&self) -> Result<()> {
+        if self.block.host_visible {
+            return Ok(());
+        }
+        Err(Error::Range(
+            "this buffer is on the GPU and cannot be mapped: use read, write or to_vec, or alloc_host".into(),
+        ))
+    }
+
+    fn range(&self, first: usize, len: usize) -> Result<Range<usize>> {
+        let end = first.checked_add(len).filter(|&end| end <= self.len);
+        let end = end.ok_or_else(|| {
+            Error::Range(format!(
+                "items {first} to {first} + {len} are outside a buffer of {} items",
+                self.len
+            ))
+        })?;
+        Ok(first * size_of::<T>()..end * size_of::<T>())
+    }
+}
+
+impl<T> Clone for Buffer<T> {
+    /// Another handle to the same memory.
+    fn clone(&self) -> Self {
+        Self { block: self.block.clone(), len: self.len, items: PhantomData }
+    }
+}
+
+impl<T> std::fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = if self.block.host_visible { "host" } else { "device" };
+        write!(f, "Buffer({} x {} bytes at {:p}, {place})", self.len, size_of::<T>(), self.block.address)
+    }
+}
+
+/// A buffer, or the rest of one, as a kernel argument.
+#[derive(Clone)]
+pub struct BufferRef {
+    pub(crate) block: Arc<Block>,
+    offset: usize,
+}
+
+impl BufferRef {
+    /// The address that the kernel gets.
+    pub fn address(&self) -> u64 {
+        self.block.address as u64 + self.offset as u64
+    }
+}
+
+impl<T> From<&Buffer<T>> for BufferRef {
+    fn from(buffer: &Buffer<T>) -> Self {
+        Self { block: buffer.block.clone(), offset: 0 }
+    }
+}
+
+impl std::fmt::Debug for BufferRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BufferRef({:#x})", self.address())
+    }
+}
+
+/// Shared host access to a buffer, until dropped.
+pub struct Mapped<'a, T> {
+    lease: Lease<'a>,
+    len: usize,
+    items: PhantomData<T>,
+}
+
+/// Exclusive host access to a buffer, until dropped.
+pub struct MappedMut<'a, T> {
+    lease: Lease<'a>,
+    len: usize,
+    items: PhantomData<T>,
+}
+
+impl<T: Pod> Deref for Mapped<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: host-visible memory of `len` items, initialised when it was allocated; the lease keeps writers away.
+        unsafe { std::slice::from_raw_parts(self.lease.0.address.cast(), self.len) }
+    }
+}
+
+impl<T: Pod> Deref for MappedMut<'_, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: as for Mapped; the lease is exclusive.
+        unsafe { std::slice::from_raw_parts(self.lease.0.address.cast(), self.len) }
+    }
+}
+
+impl<T: Pod> DerefMut for MappedMut<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and this borrow of the exclusive lease is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lease.0.address.cast(), self.len) }
+    }
+}
+
+impl Block {
+    /// Host memory that `agent` can use.
+    pub(crate) fn host(agent: &Agent, kind: PoolKind, bytes: usize) -> Result<Self> {
+        agent.check_alive()?;
+        let cpus = agent.runtime().cpus();
+        let owner = cpus.iter().find(|cpu| cpu.pool(kind).is_some());
+        let owner =
+            owner.ok_or_else(|| Error::Invalid(format!("ROCr shows no {kind:?} memory pool on any CPU")))?;
+        let block = Self::new(agent, owner, kind, bytes)?;
+        // SAFETY: the block is host memory of `block.bytes` bytes that nothing uses yet.
+        unsafe { block.address.write_bytes(0, block.bytes) };
+        Ok(block)
+    }
+
+    fn new(user: &Agent, owner: &Agent, kind: PoolKind, bytes: usize) -> Result<Self> {
+        let runtime = user.runtime();
+        let pool =
+            owner.pool(kind).ok_or_else(|| Error::Invalid(format!("{owner} has no {kind:?} memory pool")))?;
+        // Whole words, so that it can be filled by words.
+        let bytes = bytes.next_multiple_of(4);
+        let mut address = std::ptr::null_mut();
+        // SAFETY: the pool is alive as long as the runtime; `address` is written on success.
+        let status =
+            unsafe { (runtime.hsa().hsa_amd_memory_pool_allocate)(pool.handle, bytes, 0, &raw mut address) };
+        runtime.check("hsa_amd_memory_pool_allocate", status).map_err(|error| match error {
+            Error::Hsa { call, status, text, .. } => Error::Hsa {
+                call,
+                status,
+                text,
+                context: format!(": {bytes} bytes of {kind:?} memory of {owner}"),
+            },
+            other => other,
+        })?;
+        let block = Self {
+            agent: user.clone(),
+            address: address.cast(),
+            bytes,
+            host_visible: !owner.is_gpu(),
+            users: AtomicU32::new(0),
+        };
+        if !owner.is(user) {
+            let handle = user.handle();
+            // SAFETY: the allocation is ours, and one agent is listed.
+            let status = unsafe {
+                (runtime.hsa().hsa_amd_agents_allow_access)(1, &raw const handle, std::ptr::null(), address)
+            };
+            runtime.check("hsa_amd_agents_allow_access", status)?;
+        }
+        Ok(block)
+    }
+
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    pub(crate) fn address(&self) -> *mut u8 {
+        self.address
+    }
+
+    /// Gives the buffer to one more submission. It must be returned with [`Block::leave`] when the work is complete.
+    pub(crate) fn enter(&self) -> Result<()> {
+        // Acquire: pairs with the release of a host writer's lease, so the kernel's packet is written after its data.
+        self.users
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| (n < READERS - 1).then_some(n + 1))
+            .map(drop)
+            .map_err(|_| self.busy("mapped by the host: drop the mapping before a kernel uses it"))
+    }
+
+    pub(crate) fn leave(&self) {
+        // Release: pairs with the acquire of a host lease, so the host sees what the completed work wrote.
+        self.users.fetch_sub(1, Ordering::Release);
+    }
+
+    fn lease(&self, kind: u32) -> Result<Lease<'_>> {
+        let take = || {
+            // Acquire: pairs with the release in `leave` and of another lease.
+            self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| match (n, kind) {
+                (0, WRITER) => Some(WRITER),
+                (0, _) => Some(READERS + 1),
+                (n, READERS) if n > READERS && n < WRITER - 1 => Some(n + 1),
+                _ => None,
+            })
+        };
+        // Completed work lets go of its buffers when somebody looks: look, then try once more.
+        if take().is_err() {
+            self.agent.runtime().sweep_queues();
+            take().map_err(|n| {
+                self.busy(if n > READERS {
+                    "mapped by the host elsewhere: drop that mapping first"
+                } else {
+                    "in flight: wait for the work that uses it, or drop its queue if that has failed"
+                })
+            })?;
+        }
+        Ok(Lease(self))
+    }
+
+    fn busy(&self, state: &'static str) -> Error {
+        Error::BufferBusy { address: self.address as u64, bytes: self.bytes, state }
+    }
+
+    /// # Safety
+    /// `to` and `from` must be valid for `bytes` bytes, not overlap, and be used by nothing else meanwhile; one of
+    /// them lies in this block.
+    unsafe fn copy(&self, to: *mut u8, from: *const u8, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        if self.host_visible {
+            // SAFETY: the caller's promise; host-visible memory is ordinary memory to the host.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+            return Ok(());
+        }
+        self.agent.check_alive()?;
+        let runtime = self.agent.runtime();
+        // SAFETY: the caller's promise; ROCr pins host memory that it does not know for the copy.
+        let status = unsafe { (runtime.hsa().hsa_memory_copy)(to.cast(), from.cast(), bytes) };
+        runtime.check("hsa_memory_copy", status)
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: the allocation is ours and no handle is left: no host borrow and no work in flight.
+        unsafe { (self.agent.runtime().hsa().hsa_amd_memory_pool_free)(self.address.cast()) };
+    }
+}
+
+/// The host's turn.
+struct Lease<'a>(&'a Block);
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the acquire of the next user. Only lease holders change the word while there are any.
+        let _ = self.0.users.fetch_update(Ordering::Release, Ordering::Relaxed, |n| {
+            Some(if n == WRITER || n == READERS + 1 { 0 } else { n - 1 })
+        });
+    }
+}
+
+fn byte_size<T>(len: usize) -> Result<usize> {
+    const { assert!(size_of::<T>() > 0, "a buffer of a type without size") };
+    if len == 0 {
+        return Err(Error::Range(
+            "a buffer of no items: HSA cannot allocate it, and a kernel cannot use it".into(),
+        ));
+    }
+    // ROCr rounds up to pages; leave room for that.
+    let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize - (1 << 21));
+    bytes.ok_or_else(|| {
+        Error::Range(format!("{len} items of {} bytes are more than an address space", size_of::<T>()))
+    })
+}

@@ -1,0 +1,144 @@
+//! How far an unbroken prefix reaches when ranges of a circular index space finish out of order.
+//!
+//! Two things need this: publication of AQL packets (the packet processor must never be sent past a slot that is still being
+//! written) and reclamation of kernargs (space is reused in the order in which it was handed out). Any thread may finish its
+//! range at any time and none waits for another: whoever closes the oldest gap moves the prefix over everything that is
+//! finished behind it, and learns how far.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// See the module's text. Indices grow without bound; `index % capacity` is the place.
+pub(crate) struct Prefix {
+    /// `ends[start % capacity]` is the end of the finished range that begins at `start`. Entries of earlier laps are
+    /// smaller than any index that can look at them, so they need no clearing.
+    ends: Box<[AtomicU64]>,
+    reached: AtomicU64,
+}
+
+impl Prefix {
+    /// Nothing finished yet; indices begin at `start`. `capacity` must be a power of two.
+    pub(crate) fn new(capacity: usize, start: u64) -> Self {
+        assert!(capacity.is_power_of_two());
+        Self { ends: (0..capacity).map(|_| AtomicU64::new(start)).collect(), reached: AtomicU64::new(start) }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    /// Every index below this is finished.
+    pub(crate) fn reached(&self) -> u64 {
+        // Acquire: pairs with the release of the compare-exchange in `finish`; what finishers did before is visible.
+        self.reached.load(Ordering::Acquire)
+    }
+
+    /// Marks `start..end` as finished and returns the new prefix if this call moved it.
+    ///
+    /// The caller must own the range, and it must lie within `capacity` of [`Prefix::reached`].
+    pub(crate) fn finish(&self, start: u64, end: u64) -> Option<u64> {
+        debug_assert!(end > start && end - self.reached.load(Ordering::Relaxed) <= self.capacity());
+        // Release: pairs with the acquire loads of `ends` below, in whichever thread moves the prefix over this range.
+        self.place(start).store(end, Ordering::Release);
+        // Two threads that finish neighbouring ranges each store their mark and then read the other's. The fence orders
+        // the store before the reads in both, so at least one of them sees both marks; without it the marks could
+        // both be missed and the prefix would stop short of finished work. Pairs with itself in the other thread.
+        fence(Ordering::SeqCst);
+        loop {
+            // Acquire: pairs with the compare-exchange below in the thread that moved the prefix to here.
+            let from = self.reached.load(Ordering::Acquire);
+            let mut to = from;
+            loop {
+                // Acquire: pairs with the release store of the mark above.
+                let next = self.place(to).load(Ordering::Acquire);
+                if next <= to {
+                    break;
+                }
+                to = next;
+            }
+            if to == from {
+                return None;
+            }
+            // Release: whoever reads the new prefix sees all that was done to the ranges below it. Acquire on success is
+            // not needed beyond the loads above; on failure the loop reads again.
+            if self.reached.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Some(to);
+            }
+        }
+    }
+
+    fn place(&self, index: u64) -> &AtomicU64 {
+        &self.ends[index as usize & (self.ends.len() - 1)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_oldest_gap_decides() {
+        let prefix = Prefix::new(8, 0);
+        assert_eq!(prefix.finish(2, 3), None);
+        assert_eq!(prefix.finish(3, 6), None);
+        assert_eq!(prefix.finish(0, 2), Some(6));
+        assert_eq!(prefix.reached(), 6);
+    }
+
+    #[test]
+    fn laps_do_not_confuse_it() {
+        let prefix = Prefix::new(4, 0);
+        for lap in 0..10 {
+            let base = lap * 4;
+            assert_eq!(prefix.finish(base + 1, base + 4), None);
+            assert_eq!(prefix.finish(base, base + 1), Some(base + 4));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_ends_complete(lengths in proptest::collection::vec(1u64..5, 1..12), seed: u64) {
+            let prefix = Prefix::new(64, 0);
+            let mut ranges = Vec::new();
+            let mut end = 0;
+            for length in lengths {
+                ranges.push((end, end + length));
+                end += length;
+            }
+            let mut rest = ranges;
+            let mut state = seed;
+            let mut last = 0;
+            while !rest.is_empty() {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let (start, stop) = rest.swap_remove((state >> 33) as usize % rest.len());
+                if let Some(reached) = prefix.finish(start, stop) {
+                    prop_assert!(reached > last);
+                    last = reached;
+                }
+                let expected = rest.iter().map(|range| range.0).min().unwrap_or(end);
+                prop_assert_eq!(prefix.reached(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_never_leave_a_finished_range_behind() {
+        const RANGES: u64 = 20_000;
+        let prefix = Prefix::new(1 << 15, 0);
+        let next = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    loop {
+                        let start = next.fetch_add(1, Ordering::Relaxed);
+                        if start >= RANGES {
+                            break;
+                        }
+                        prefix.finish(start, start + 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(prefix.reached(), RANGES);
+    }
+}

@@ -1,0 +1,338 @@
+//! ROCr, initialised: the first object of every program.
+//!
+//! A [`Runtime`] is a handle; clones share one `hsa_init`. Every other object of this crate holds one, so the runtime is shut
+//! down when the last of them is gone, in whatever order they are dropped. Everything here may be used from any thread.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+
+use hsa_sys::*;
+
+use crate::agent::{Agent, AgentInfo};
+use crate::error::{Error, Failure, Result};
+use crate::fault::FaultCell;
+
+/// Interrupt signals that we make at most; later ones are polled. KFD has 4096 events in a process, ROCr takes one for each
+/// interrupt signal and several for itself, and past the limit it silently gives polled signals.
+const MAX_INTERRUPT_SIGNALS: u32 = 3072;
+
+/// The HSA runtime of this process.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hsa: Hsa,
+    gpus: Vec<Arc<AgentInfo>>,
+    cpus: Vec<Arc<AgentInfo>>,
+    /// Ticks of ROCr's system clock in a second.
+    timestamp_hz: u64,
+    faults: Arc<FaultBoard>,
+    interrupt_signals: AtomicU32,
+    /// Held while queues are counted against the hardware's budget and created.
+    creating: Mutex<()>,
+    /// Every queue that is not dropped.
+    queues: Mutex<Vec<Weak<dyn Sweep>>>,
+    /// Where queues' errors are left. Kept until shut-down, because ROCr's threads hold pointers to them.
+    fault_cells: Mutex<Vec<Arc<FaultCell>>>,
+}
+
+/// What the runtime knows of a queue.
+pub(crate) trait Sweep: Send + Sync {
+    /// Completes what is finished, so that buffers come back.
+    fn sweep(&self);
+    /// Whether it occupies a hardware queue of this agent.
+    fn is_open_on(&self, agent: hsa_agent_t) -> bool;
+}
+
+/// Where ROCr's thread leaves memory faults: one place for each GPU. It outlives the runtime object, because ROCr offers no way
+/// to take a handler back.
+struct FaultBoard {
+    gpus: Vec<(u64, String, OnceLock<Arc<Failure>>)>,
+}
+
+impl Runtime {
+    /// Finds ROCr, initialises it and looks at the machine.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if there is no usable ROCr, [`Error::NoDriver`] or [`Error::NoPermission`] if the GPU driver cannot be
+    /// reached, [`Error::Hsa`] if ROCr fails otherwise. A machine without a GPU agent is no error here: see
+    /// [`Runtime::gpu`].
+    pub fn new() -> Result<Self> {
+        Self::with(Hsa::load()?)
+    }
+
+    /// Initialises the given ROCr.
+    ///
+    /// # Errors
+    /// As [`Runtime::new`].
+    pub fn with(hsa: Hsa) -> Result<Self> {
+        // SAFETY: hsa_init has no preconditions; it is reference-counted and paired with the shut-down below.
+        let status = unsafe { (hsa.hsa_init)() };
+        if status != HSA_STATUS_SUCCESS {
+            return Err(explain_init_failure(&hsa, status));
+        }
+        // From here on the shut-down must happen on every path.
+        let guard = ShutDown(hsa.clone());
+        let mut timestamp_hz = 0u64;
+        // SAFETY: this attribute is a uint64_t.
+        let status = unsafe {
+            (hsa.hsa_system_get_info)(HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY, (&raw mut timestamp_hz).cast())
+        };
+        check_with(&hsa, "hsa_system_get_info", status)?;
+        if timestamp_hz == 0 {
+            return Err(Error::Invalid("ROCr reports a system clock of 0 Hz".into()));
+        }
+        let (gpus, cpus) = AgentInfo::all(&hsa)?;
+        let board = |agent: &Arc<AgentInfo>| (agent.handle.handle, agent.to_string(), OnceLock::new());
+        let faults = Arc::new(FaultBoard { gpus: gpus.iter().map(board).collect() });
+        let data = Arc::into_raw(faults.clone()).cast_mut();
+        // SAFETY: the handler has the type that HSA asks for. `data` is one reference to the board that is given away
+        // for good, so it is valid whenever ROCr calls.
+        let status =
+            unsafe { (hsa.hsa_amd_register_system_event_handler)(Some(on_system_event), data.cast()) };
+        if status != HSA_STATUS_SUCCESS {
+            // SAFETY: ROCr did not take the handler, so the reference is still ours.
+            drop(unsafe { Arc::from_raw(data) });
+            check_with(&hsa, "hsa_amd_register_system_event_handler", status)?;
+        }
+        std::mem::forget(guard);
+        let inner = Inner {
+            hsa,
+            gpus,
+            cpus,
+            timestamp_hz,
+            faults,
+            interrupt_signals: AtomicU32::new(0),
+            creating: Mutex::new(()),
+            queues: Mutex::new(Vec::new()),
+            fault_cells: Mutex::new(Vec::new()),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The GPUs that ROCr shows, in its order.
+    pub fn gpus(&self) -> Vec<Agent> {
+        self.inner.gpus.iter().map(|info| Agent::new(self.clone(), info.clone())).collect()
+    }
+
+    /// The `index`-th GPU.
+    ///
+    /// # Errors
+    /// [`Error::NoGpu`] if there are not so many.
+    pub fn gpu(&self, index: usize) -> Result<Agent> {
+        let found = self.inner.gpus.len();
+        let info = self.inner.gpus.get(index).ok_or(Error::NoGpu { index, found })?;
+        Ok(Agent::new(self.clone(), info.clone()))
+    }
+
+    /// The CPU agents that ROCr shows: one a NUMA node.
+    pub fn cpus(&self) -> Vec<Agent> {
+        self.inner.cpus.iter().map(|info| Agent::new(self.clone(), info.clone())).collect()
+    }
+
+    /// The loaded ROCr.
+    pub fn hsa(&self) -> &Hsa {
+        &self.inner.hsa
+    }
+
+    /// ROCr's version (major, minor) of the HSA interface that it implements.
+    pub fn hsa_version(&self) -> Result<(u16, u16)> {
+        let mut version = (0u16, 0u16);
+        // SAFETY: this attribute is a uint16_t.
+        let status = unsafe {
+            (self.hsa().hsa_system_get_info)(HSA_SYSTEM_INFO_VERSION_MAJOR, (&raw mut version.0).cast())
+        };
+        self.check("hsa_system_get_info", status)?;
+        // SAFETY: this attribute is a uint16_t.
+        let status = unsafe {
+            (self.hsa().hsa_system_get_info)(HSA_SYSTEM_INFO_VERSION_MINOR, (&raw mut version.1).cast())
+        };
+        self.check("hsa_system_get_info", status)?;
+        Ok(version)
+    }
+
+    /// Hold the guard from counting queues to having created one.
+    pub(crate) fn lock_creation(&self) -> MutexGuard<'_, ()> {
+        self.inner.creating.lock().expect("no panic while it is held")
+    }
+
+    pub(crate) fn add_queue(&self, queue: Weak<dyn Sweep>) {
+        let mut queues = self.inner.queues.lock().expect("no panic while it is held");
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.push(queue);
+    }
+
+    fn queues(&self) -> Vec<Arc<dyn Sweep>> {
+        self.inner
+            .queues
+            .lock()
+            .expect("no panic while it is held")
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
+    }
+
+    /// Our own queues that occupy a hardware queue of this agent.
+    pub(crate) fn open_queues(&self, agent: hsa_agent_t) -> u32 {
+        self.queues().iter().filter(|queue| queue.is_open_on(agent)).count() as u32
+    }
+
+    /// Completes what is finished on every queue.
+    pub(crate) fn sweep_queues(&self) {
+        self.queues().iter().for_each(|queue| queue.sweep());
+    }
+
+    pub(crate) fn keep_fault_cell(&self, cell: Arc<FaultCell>) {
+        self.inner.fault_cells.lock().expect("no panic while it is held").push(cell);
+    }
+
+    /// Whether both are handles of one runtime.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Ticks of ROCr's system clock that `nanoseconds` are.
+    pub(crate) fn ticks(&self, nanoseconds: u128) -> u64 {
+        u64::try_from(nanoseconds * u128::from(self.inner.timestamp_hz) / 1_000_000_000).unwrap_or(u64::MAX)
+    }
+
+    /// Nanoseconds that `ticks` of ROCr's system clock are.
+    pub(crate) fn nanoseconds(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * 1_000_000_000 / u128::from(self.inner.timestamp_hz)) as u64
+    }
+
+    /// Turns a status into an error that names the call.
+    pub(crate) fn check(&self, call: &'static str, status: hsa_status_t) -> Result<()> {
+        check_with(self.hsa(), call, status)
+    }
+
+    pub(crate) fn status_text(&self, status: hsa_status_t) -> String {
+        status_text(self.hsa(), status)
+    }
+
+    /// The memory fault that took this GPU away, if there was one.
+    pub(crate) fn memory_fault(&self, agent: hsa_agent_t) -> Option<Arc<Failure>> {
+        self.inner.faults.gpus.iter().find(|(handle, ..)| *handle == agent.handle)?.2.get().cloned()
+    }
+
+    /// Whether one more interrupt signal may be made; counts it.
+    pub(crate) fn take_interrupt_signal(&self) -> bool {
+        // Relaxed: only a count.
+        self.inner
+            .interrupt_signals
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n < MAX_INTERRUPT_SIGNALS).then_some(n + 1)
+            })
+            .is_ok()
+    }
+
+    pub(crate) fn return_interrupt_signal(&self) {
+        // Relaxed: only a count.
+        self.inner.interrupt_signals.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("hsa", &self.inner.hsa).field("gpus", &self.inner.gpus.len()).finish()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(ShutDown(self.hsa.clone()));
+    }
+}
+
+/// Undoes one `hsa_init`.
+struct ShutDown(Hsa);
+
+impl Drop for ShutDown {
+    fn drop(&mut self) {
+        // SAFETY: pairs with one successful hsa_init. Every object that uses ROCr holds a Runtime, so none is left.
+        unsafe { (self.0.hsa_shut_down)() };
+    }
+}
+
+/// ROCr's thread reports a memory fault. Only records it; whoever waits looks here at least every few milliseconds.
+unsafe extern "C" fn on_system_event(
+    event: *const hsa_amd_event_t,
+    data: *mut std::ffi::c_void,
+) -> hsa_status_t {
+    // SAFETY: `data` is the reference to a FaultBoard given away at registration; it is never taken back.
+    let board = unsafe { &*data.cast::<FaultBoard>() };
+    // SAFETY: ROCr passes a valid event for the duration of the call.
+    let event = unsafe { &*event };
+    if event.event_type != HSA_AMD_GPU_MEMORY_FAULT_EVENT {
+        return HSA_STATUS_ERROR;
+    }
+    // SAFETY: the event's type says that the union holds a memory fault.
+    let fault = unsafe { event.__bindgen_anon_1.memory_fault };
+    let Some((_, agent, place)) = board.gpus.iter().find(|(handle, ..)| *handle == fault.agent.handle) else {
+        return HSA_STATUS_ERROR;
+    };
+    let failure = Failure::MemoryFault {
+        agent: agent.clone(),
+        address: fault.virtual_address,
+        reason: fault_reason(fault.fault_reason_mask),
+    };
+    // The first fault is the one to report; a later one changes nothing.
+    let _ = place.set(Arc::new(failure));
+    // Success tells ROCr that the fault is handled: otherwise it ends the process.
+    HSA_STATUS_SUCCESS
+}
+
+fn fault_reason(mask: u32) -> String {
+    let names = [
+        (HSA_AMD_MEMORY_FAULT_PAGE_NOT_PRESENT as u32, "page not present"),
+        (HSA_AMD_MEMORY_FAULT_READ_ONLY as u32, "write to a read-only page"),
+        (HSA_AMD_MEMORY_FAULT_NX as u32, "execution of a page that is not executable"),
+        (HSA_AMD_MEMORY_FAULT_HOST_ONLY as u32, "page for the host only"),
+        (HSA_AMD_MEMORY_FAULT_DRAMECC as u32, "DRAM ECC error"),
+        (HSA_AMD_MEMORY_FAULT_IMPRECISE as u32, "address not exact"),
+        (HSA_AMD_MEMORY_FAULT_SRAMECC as u32, "SRAM ECC error"),
+        (HSA_AMD_MEMORY_FAULT_HANG as u32, "GPU reset after a hang"),
+    ];
+    let said: Vec<&str> = names.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect();
+    if said.is_empty() { format!("reason {mask:#x}") } else { said.join(", ") }
+}
+
+fn status_text(hsa: &Hsa, status: hsa_status_t) -> String {
+    let mut text = std::ptr::null();
+    // SAFETY: HSA writes a pointer to a static string, or fails.
+    let found = unsafe { (hsa.hsa_status_string)(status, &raw mut text) };
+    if found != HSA_STATUS_SUCCESS || text.is_null() {
+        return "unknown status".into();
+    }
+    // SAFETY: on success HSA gives a NUL-terminated string that lives as long as the runtime.
+    let text = unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy();
+    // ROCr's texts begin with the constant's name.
+    text.trim().trim_end_matches('.').to_owned()
+}
+
+pub(crate) fn check_with(hsa: &Hsa, call: &'static str, status: hsa_status_t) -> Result<()> {
+    match status {
+        HSA_STATUS_SUCCESS => Ok(()),
+        status => Err(Error::Hsa { call, status, text: status_text(hsa, status), context: String::new() }),
+    }
+}
+
+/// ROCr 5.2 answers "out of resources" to a missing driver and a missing permission alike: look for ourselves.
+fn explain_init_failure(hsa: &Hsa, status: hsa_status_t) -> Error {
+    const KFD: &str = "/dev/kfd";
+    match fs::OpenOptions::new().read(true).write(true).open(KFD) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Error::NoDriver,
+        Err(error) => Error::NoPermission { path: KFD, reason: error.to_string() },
+        Ok(_) => {
+            let context =
+                ": /dev/kfd opens, so the driver is there; a render node (/dev/dri/renderD*) may not be \
+                           accessible, or ROCr and driver may not match"
+                    .into();
+            Error::Hsa { call: "hsa_init", status, text: status_text(hsa, status), context }
+        }
+    }
+}

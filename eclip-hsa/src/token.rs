@@ -1,0 +1,199 @@
+//! Tokens: what one holds of submitted work.
+//!
+//! A [`Token`] exists only for work that is in a queue already, so waiting on one can never be part of a cycle. It is small, may
+//! be cloned, sent and shared, and keeps neither buffers nor queue slots: forgetting it is harmless. It carries the
+//! generation of its slot, so a signal that has been used again is never taken for its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::agent::Agent;
+use crate::error::{Error, Failure, Result};
+use crate::flights::{Status, Ticket};
+use crate::queue::QueueState;
+use crate::runtime::Runtime;
+use crate::signal::{GpuTime, TimeCell};
+
+/// How often a waiting thread looks whether its queue is still alive. ROCr wakes it at once when the work is complete; an
+/// error wakes nobody, so it is noticed within this time.
+pub const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Submitted work.
+#[derive(Clone)]
+pub struct Token {
+    queue: Arc<QueueState>,
+    ticket: Ticket,
+    time: Option<TimeCell>,
+}
+
+impl Token {
+    pub(crate) fn new(queue: Arc<QueueState>, ticket: Ticket, time: Option<TimeCell>) -> Self {
+        Self { queue, ticket, time }
+    }
+
+    /// Whether the work is complete. Its results are visible to the host then.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it never will be.
+    pub fn is_done(&self) -> Result<bool> {
+        match self.status() {
+            Ok(status) => Ok(status == Status::Done),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Waits until the work is complete. Ends with an error if the queue fails; a kernel that runs for ever is waited for, for
+    /// ever: use [`Token::wait_timeout`] where that can be.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the work never will be complete.
+    pub fn wait(&self) -> Result<()> {
+        while !self.wait_once(LOOK_EVERY)? {}
+        Ok(())
+    }
+
+    /// As [`Token::wait`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if the work is not complete by then, and as [`Token::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(begin.elapsed());
+            if self.wait_once(left.min(LOOK_EVERY))? {
+                return Ok(());
+            }
+            if begin.elapsed() >= timeout {
+                return Err(Error::Timeout {
+                    what: format!("work on {}", self.queue.label()),
+                    after: timeout,
+                });
+            }
+        }
+    }
+
+    /// When the GPU began and ended the work (of a batch: its last packet), if the queue was made with
+    /// [`crate::QueueBuilder::profiling`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the queue does not measure, [`Error::Timeout`] if the work is not complete yet, and as
+    /// [`Token::is_done`].
+    pub fn gpu_time(&self) -> Result<GpuTime> {
+        let Some(cell) = &self.time else {
+            let label = self.queue.label();
+            return Err(Error::Invalid(format!(
+                "{label} does not measure times: create it with QueueBuilder::profiling"
+            )));
+        };
+        // The thread that completed the work may still be reading the times: it holds nothing that we have, so wait for it.
+        let begin = Instant::now();
+        loop {
+            if let Some(time) = cell.get() {
+                let label = self.queue.label();
+                return time.ok_or_else(|| Error::Invalid(format!("ROCr gave no times for work on {label}")));
+            }
+            if !self.is_done()? || begin.elapsed() > Duration::from_secs(1) {
+                return Err(Error::Timeout {
+                    what: format!("work on {}", self.queue.label()),
+                    after: Duration::ZERO,
+                });
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Label of the queue that the work is on.
+    pub fn queue_label(&self) -> &str {
+        self.queue.label()
+    }
+
+    /// Whether both come from one runtime: signals of another may be gone after its shut-down.
+    pub(crate) fn is_of_runtime(&self, runtime: &Runtime) -> bool {
+        self.queue.agent().runtime().is(runtime)
+    }
+
+    /// Why the work will never be complete, if so.
+    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
+        self.status().err()
+    }
+
+    fn status(&self) -> Result<Status, Arc<Failure>> {
+        match self.queue.flights().poll(self.ticket) {
+            Status::Done => Ok(Status::Done),
+            Status::Lost => Err(self.queue.failure().unwrap_or_else(|| self.queue.destroyed())),
+            Status::Pending => match self.queue.failure() {
+                // The work may have completed between the two looks.
+                Some(_) if self.queue.flights().poll(self.ticket) == Status::Done => Ok(Status::Done),
+                Some(failure) => Err(failure),
+                None => Ok(Status::Pending),
+            },
+        }
+    }
+
+    /// True when complete. The slot is pinned while waiting, or its signal could be used again under our feet.
+    fn wait_once(&self, timeout: Duration) -> Result<bool> {
+        if self.is_done()? {
+            return Ok(true);
+        }
+        let Some(pin) = self.pin() else {
+            return self.is_done();
+        };
+        self.queue.flights().signal(self.ticket.slot).wait(timeout);
+        drop(pin);
+        self.is_done()
+    }
+
+    /// Keeps the signal from being used again; `None` if the work is not pending any more.
+    pub(crate) fn pin(&self) -> Option<Pin> {
+        let pinned = self.queue.flights().pin(self.ticket);
+        pinned.then(|| Pin { queue: self.queue.clone(), ticket: self.ticket })
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Token({}, slot {}, generation {})",
+            self.queue.label(),
+            self.ticket.slot,
+            self.ticket.generation
+        )
+    }
+}
+
+/// A signal that somebody names: a barrier packet that waits for it, or a waiting thread.
+pub(crate) struct Pin {
+    queue: Arc<QueueState>,
+    ticket: Ticket,
+}
+
+impl Pin {
+    pub(crate) fn signal(&self) -> u64 {
+        self.queue.flights().signal(self.ticket.slot).handle()
+    }
+
+    pub(crate) fn agent(&self) -> &Agent {
+        self.queue.agent()
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.queue.flights().poll(self.ticket) == Status::Done
+    }
+
+    /// Why what is waited for will never happen, if so. `seen` are the queues that have been asked already.
+    pub(crate) fn failure(&self, seen: &mut Vec<*const QueueState>) -> Option<Arc<Failure>> {
+        match self.queue.flights().poll(self.ticket) {
+            Status::Done => None,
+            Status::Lost => Some(self.queue.own_failure().unwrap_or_else(|| self.queue.destroyed())),
+            Status::Pending => self.queue.failure_seen(seen),
+        }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.queue.flights().unpin(self.ticket.slot);
+    }
+}

@@ -1,0 +1,125 @@
+//! The pool: masks as the driver got them, budgets, and what is refused.
+
+use eclip_hsa::{CuMask, CuTopology, Error, MaskRules, Pool, Queue};
+use eclip_tests::{PATIENCE, gpu};
+use kfd_sim::control::{Failure, When};
+use std::sync::Arc;
+
+/// KFD's ioctl numbers (`linux/kfd_ioctl.h`).
+const CREATE_QUEUE: u32 = 0x02;
+const SET_CU_MASK: u32 = 0x1a;
+
+#[test]
+fn masks_reach_the_driver_once_and_as_asked() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let topology = gpu.agent.topology().unwrap();
+    let before = sim.recorder().masks().len();
+    let masks: Vec<CuMask> = [&[0][..], &[0, 2], &[0, 1, 2]]
+        .map(|engines| CuMask::shader_engines(topology, engines).unwrap())
+        .into();
+    let mut builder = Pool::builder(&gpu.agent);
+    for (index, mask) in masks.iter().enumerate() {
+        builder = builder.masked(format!("q{index}"), mask.clone());
+    }
+    let pool = builder.unmasked("default").build().unwrap();
+    let set: Vec<Vec<u32>> =
+        sim.recorder().masks()[before..].iter().map(|record| record.mask.clone()).collect();
+    let asked: Vec<Vec<u32>> = masks.iter().map(|mask| mask.words().to_vec()).collect();
+    assert_eq!(set, asked, "one ioctl for each masked queue, none for the default");
+    for queue in pool.queues() {
+        queue.barrier_and(&[], PATIENCE).unwrap();
+    }
+    drop(pool);
+    assert_eq!(sim.recorder().masks().len(), before + 3, "nothing changes a mask later");
+}
+
+#[test]
+fn the_audit_names_everything() {
+    let gpu = gpu();
+    let topology = gpu.agent.topology().unwrap();
+    let mask = CuMask::shader_engines(topology, &[0]).unwrap();
+    let text = mask.to_string();
+    let pool = Pool::builder(&gpu.agent).masked("w1", mask).unmasked("default").build().unwrap();
+    let audit = pool.audit();
+    assert_eq!(audit.warnings(), Vec::<String>::new());
+    let report = audit.to_string();
+    for part in ["2 asked for", &text, "default: all CUs", "scratch:"] {
+        assert!(report.contains(part), "{part:?} is missing from:\n{report}");
+    }
+}
+
+#[test]
+fn more_queues_than_the_hardware_has_are_refused_unless_asked_for() {
+    let gpu = gpu();
+    let Some(hardware) = gpu.agent.hardware_queues() else {
+        return eprintln!("skipped: the driver does not say how many queues there are");
+    };
+    let ask = |builder: eclip_hsa::PoolBuilder| {
+        (0..=hardware).fold(builder, |builder, index| builder.unmasked(format!("q{index}")))
+    };
+    let error = ask(Pool::builder(&gpu.agent)).build().unwrap_err();
+    assert!(matches!(error, Error::QueueBudget { .. }), "{error}");
+    assert!(error.to_string().contains("allow_oversubscription"), "{error}");
+    let pool = ask(Pool::builder(&gpu.agent)).allow_oversubscription().build().unwrap();
+    assert_eq!(pool.queues().len() as u32, hardware + 1);
+    assert!(pool.audit().warnings().iter().any(|warning| warning.contains("time-slices")));
+    let one_more = Queue::builder(&gpu.agent).create().unwrap_err();
+    assert!(matches!(one_more, Error::QueueBudget { .. }), "{one_more}");
+}
+
+#[test]
+fn a_mask_of_another_gpu_is_refused() {
+    let gpu = gpu();
+    let other = Arc::new(CuTopology::uniform(2, 1, 3).unwrap());
+    let error = Queue::builder(&gpu.agent).mask(CuMask::all(&other)).create().unwrap_err();
+    assert!(matches!(error, Error::WrongAgent { .. }), "{error}");
+    let error = CuMask::from_words(gpu.agent.topology().unwrap(), &[0; 8], MaskRules::STRICT).unwrap_err();
+    assert!(error.to_string().contains("enables no CU"), "{error}");
+}
+
+#[test]
+fn pools_without_queues_or_with_twins_are_refused() {
+    let gpu = gpu();
+    assert!(matches!(Pool::builder(&gpu.agent).build(), Err(Error::Invalid(_))));
+    let twins = Pool::builder(&gpu.agent).unmasked("a").unmasked("a").build();
+    assert!(matches!(twins, Err(Error::Invalid(_))));
+}
+
+#[test]
+fn impossible_sizes_are_refused() {
+    let gpu = gpu();
+    for size in [0, 1, 100, 1 << 31] {
+        let error = Queue::builder(&gpu.agent).size(size).create().unwrap_err();
+        assert!(error.to_string().contains("powers of two"), "{error}");
+    }
+    assert!(Queue::builder(&gpu.agent).kernarg_bytes(usize::MAX).create().is_err());
+}
+
+#[test]
+fn a_failing_ioctl_fails_the_pool_and_leaves_nothing_behind() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let topology = gpu.agent.topology().unwrap();
+    let build = || {
+        let masks = [0, 1].map(|se| CuMask::shader_engines(topology, &[se]).unwrap());
+        let [a, b] = masks;
+        Pool::builder(&gpu.agent).masked("a", a).masked("b", b).build()
+    };
+    // The first queue also makes ROCr's own.
+    drop(build().unwrap());
+    sim.recorder().fail(Failure { nr: SET_CU_MASK, errno: 22, when: When::Nth(2) });
+    let error = build().unwrap_err();
+    assert!(
+        error.to_string().contains("hsa_amd_queue_cu_set_mask failed") && error.to_string().contains("b on"),
+        "{error}"
+    );
+    sim.recorder().fail(Failure { nr: CREATE_QUEUE, errno: 12, when: When::Nth(2) });
+    let error = build().unwrap_err();
+    assert!(error.to_string().contains("hsa_queue_create failed"), "{error}");
+    sim.recorder().clear_failures();
+    let pool = build().unwrap();
+    for queue in pool.queues() {
+        queue.barrier_and(&[], PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    }
+}
