@@ -57,7 +57,7 @@ pub fn candidates(exe: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Finds the simulator's shared library.
+/// Finds the simulator's shared library: the newest, where a build left more than one.
 pub fn library() -> Result<PathBuf, LaunchError> {
     if let Some(path) = std::env::var_os(LIBRARY_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from) {
         return if path.is_file() {
@@ -67,7 +67,9 @@ pub fn library() -> Result<PathBuf, LaunchError> {
         };
     }
     let tried = candidates(&std::env::current_exe()?);
-    tried.iter().find(|p| p.is_file()).cloned().ok_or(LaunchError::NoLibrary { tried })
+    let built = |path: &Path| path.metadata().ok().filter(|m| m.is_file()).map(|m| m.modified().ok());
+    let newest = tried.iter().filter_map(|p| built(p).map(|when| (when, p))).max_by_key(|(when, _)| *when);
+    newest.map(|(_, path)| path.clone()).ok_or(LaunchError::NoLibrary { tried: tried.clone() })
 }
 
 /// A command that runs `program` on the simulated machine.

@@ -21,6 +21,7 @@ fn rocr_on_the_simulated_machine() {
         failing_ioctls_become_errors(&rocr);
         copies_come_back_unchanged(&rocr);
         kernels_of_the_runtime_fill_memory(&rocr);
+        dispatches_are_logged_and_queues_can_be_stalled(&rocr);
         assert_eq!(rocr.hsa_shut_down(), 0, "cycle {cycle}");
     }
 }
@@ -95,4 +96,33 @@ fn kernels_of_the_runtime_fill_memory(rocr: &Rocr) {
     assert!(result.iter().all(|w| *w == 0xc0ff_ee11));
     assert_eq!(rocr.hsa_amd_memory_pool_free(gpu), 0);
     assert_eq!(rocr.hsa_amd_memory_pool_free(host), 0);
+}
+
+fn dispatches_are_logged_and_queues_can_be_stalled(rocr: &Rocr) {
+    device().recorder().clear_logs();
+    let queue = rocr.queue(256).unwrap();
+    let mask = [0x0000_0003, 0];
+    assert_eq!(rocr.hsa_amd_queue_cu_set_mask(queue, 64, mask.as_ptr()), 0);
+    let queue_id = device().recorder().masks()[0].queue_id;
+    let kernel = rocr.kernel("probe.co", "probe_hw_id");
+    let memory = rocr.allocate(rocr.pool(rocr.cpu(), FINE), 4096);
+    let (processor, done) = (device().processor().clone(), rocr.signal(1));
+    processor.clear_dispatch_log();
+    processor.stall_queue(queue_id).unwrap();
+    // SAFETY: the kernel's arguments (output, spin) and its output in memory of our own; an empty queue of our own.
+    let hw_id = unsafe {
+        memory.cast::<[u64; 3]>().write([memory as u64 + 16, 0, 0xffff_ffff]);
+        rocr.dispatch(queue, kernel, memory, done);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(rocr.wait_now(done), 1, "a stalled queue does nothing");
+        processor.resume_queue(queue_id).unwrap();
+        assert_eq!(rocr.wait_below(done, 1), 0);
+        memory.cast::<u32>().add(4).read()
+    };
+    assert_eq!((hw_id >> 8) & 15, 0, "CU 0 of its shader engine");
+    assert!((hw_id >> 13) & 3 < 2, "shader engine 0 or 1");
+    let log = processor.dispatch_log();
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!((log[0].queue, log[0].kernel_name.as_deref()), (queue_id, Some("probe_hw_id")));
+    assert_eq!(rocr.hsa_queue_destroy(queue), 0);
 }

@@ -77,7 +77,12 @@ impl Device {
             }),
             0x17 => with(bytes, |a: &mut FreeMemory| self.buffers.free(a.handle)),
             0x18 => with(bytes, |a: &mut MapMemory| each_device(a, |handle| self.buffers.map(handle))),
-            0x19 => with(bytes, |a: &mut MapMemory| each_device(a, |handle| self.buffers.unmap(handle))),
+            0x19 => with(bytes, |a: &mut MapMemory| {
+                let answer = each_device(a, |handle| self.buffers.unmap(handle));
+                // The caller may give the memory back to the host as soon as this returns.
+                self.processor().fence();
+                answer
+            }),
             0x1a => with(bytes, |a: &mut SetCuMask| self.set_cu_mask(a)),
             0x1b => with(bytes, |a: &mut QueueWaveState| self.queues.wave_state(a)),
             0x21 => with(bytes, |a: &mut XnackMode| match a.mode {

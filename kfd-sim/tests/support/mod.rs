@@ -2,8 +2,10 @@
 
 use kfd_sim::control;
 use libloading::{Library, Symbol};
-use std::ffi::c_void;
+use std::ffi::{CString, c_char, c_void};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `hsa_status_t`.
 pub type Status = u32;
@@ -68,12 +70,50 @@ impl Rocr {
         hsa_queue_destroy(queue: *mut Queue) -> Status;
         hsa_queue_add_write_index_screlease(queue: *const Queue, value: u64) -> u64;
         hsa_amd_queue_cu_set_mask(queue: *const Queue, bits: u32, mask: *const u32) -> Status;
+        hsa_amd_profiling_set_profiler_enabled(queue: *mut Queue, on: i32) -> Status;
+        hsa_amd_profiling_get_dispatch_time(agent: Handle, signal: Handle, into: *mut [u64; 2]) -> Status;
+        hsa_code_object_reader_create_from_memory(bytes: *const c_void, size: usize, into: *mut Handle) -> Status;
+        hsa_executable_create_alt(profile: u32, rounding: u32, options: *const c_char, into: *mut Handle) -> Status;
+        hsa_executable_load_agent_code_object(executable: Handle, agent: Handle, reader: Handle,
+            options: *const c_char, loaded: *mut Handle) -> Status;
+        hsa_executable_freeze(executable: Handle, options: *const c_char) -> Status;
+        hsa_executable_get_symbol_by_name(executable: Handle, name: *const c_char, agent: *const Handle,
+            into: *mut Handle) -> Status;
+        hsa_executable_symbol_get_info(symbol: Handle, what: u32, into: *mut c_void) -> Status;
+        hsa_executable_destroy(executable: Handle) -> Status;
+        hsa_code_object_reader_destroy(reader: Handle) -> Status;
         hsa_amd_register_system_event_handler(handler: SystemEvent, data: *mut c_void) -> Status;
+    }
+
+    /// Loads a code object from the repository's `kernels/bin/gfx906` and returns the kernel object of one of its kernels.
+    pub fn kernel(&self, file: &str, kernel: &str) -> u64 {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels/bin/gfx906").join(file);
+        // The runtime keeps pointing into it.
+        let bytes = Box::leak(
+            std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_boxed_slice(),
+        );
+        let (mut reader, mut executable, mut symbol, mut object) = (0, 0, 0, 0u64);
+        let (gpu, name) = (self.gpu(), CString::new(format!("{kernel}.kd")).unwrap());
+        let bytes = (bytes.as_ptr().cast(), bytes.len());
+        assert_eq!(self.hsa_code_object_reader_create_from_memory(bytes.0, bytes.1, &raw mut reader), 0);
+        assert_eq!(self.hsa_executable_create_alt(0, 0, std::ptr::null(), &raw mut executable), 0);
+        let none = (std::ptr::null(), std::ptr::null_mut());
+        assert_eq!(self.hsa_executable_load_agent_code_object(executable, gpu, reader, none.0, none.1), 0);
+        assert_eq!(self.hsa_executable_freeze(executable, std::ptr::null()), 0);
+        assert_eq!(
+            self.hsa_executable_get_symbol_by_name(executable, name.as_ptr(), &gpu, &raw mut symbol),
+            0
+        );
+        assert_eq!(self.hsa_executable_symbol_get_info(symbol, 22, (&raw mut object).cast()), 0);
+        object
     }
 
     /// Loads ROCr with the simulated machine switched on; `None`, with the reason printed, where it is not installed.
     pub fn load() -> Option<Self> {
         control::switch_on();
+        // Nothing in these tests takes long: a hang ends the program instead of the patience of whoever runs it.
+        // SAFETY: a plain system call.
+        unsafe { libc::alarm(120) };
         // SAFETY: ROCr's initialisers are as sound as the system's package.
         match unsafe { Library::new("libhsa-runtime64.so.1") } {
             Ok(library) => Some(Self(library)),
@@ -152,6 +192,11 @@ impl Rocr {
         }
     }
 
+    /// The value of a signal, without waiting for anything.
+    pub fn wait_now(&self, signal: Handle) -> i64 {
+        self.hsa_signal_wait_scacquire(signal, 1, i64::MIN, 0, 0)
+    }
+
     /// An AQL queue.
     pub fn queue(&self, size: u32) -> Result<*mut Queue, Status> {
         let mut queue = std::ptr::null_mut();
@@ -159,6 +204,34 @@ impl Rocr {
         match self.hsa_queue_create(self.gpu(), size, 0, None, none, u32::MAX, u32::MAX, &raw mut queue) {
             0 => Ok(queue),
             status => Err(status),
+        }
+    }
+
+    /// Puts a kernel dispatch of one workgroup into a queue and rings its doorbell.
+    ///
+    /// # Safety
+    /// `queue` is alive, has room, and this is its only producer.
+    pub unsafe fn dispatch(
+        &self,
+        queue: *mut Queue,
+        kernel_object: u64,
+        kernarg: *const c_void,
+        done: Handle,
+    ) {
+        let index = self.hsa_queue_add_write_index_screlease(queue, 1);
+        // SAFETY: the slot lies in the ring and is free by contract.
+        unsafe {
+            let slot = (*queue).base.add((index % u64::from((*queue).size)) as usize * 64).cast::<u32>();
+            // One-dimensional, 64 work-items in a workgroup and in all.
+            let words = [0, 64 | (1 << 16), 1, 64, 1, 1, 0, 0];
+            slot.copy_from_nonoverlapping(words.as_ptr(), words.len());
+            let pointers = [kernel_object, kernarg as u64, 0, done];
+            slot.add(8).cast::<u64>().copy_from_nonoverlapping(pointers.as_ptr(), pointers.len());
+            // Kernel dispatch, acquire and release at system scope; one dimension.
+            let header = 2 | (2 << 9) | (2 << 11) | (1 << 16);
+            // Release: the packet processor's acquire load of the header sees the rest of the packet.
+            (*slot.cast::<AtomicU32>()).store(header, Ordering::Release);
+            self.hsa_signal_store_screlease((*queue).doorbell, index as i64);
         }
     }
 
