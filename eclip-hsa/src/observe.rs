@@ -36,8 +36,9 @@ impl Observed {
         let xccs = asked.len() as u32;
         let engines = mask.topology().shader_engines();
         let each = if mask.topology().wgp_pairs() { 2 } else { 1 };
-        let total: Vec<u32> =
-            (0..engines as usize).map(|se| asked.iter().map(|xcc| xcc[se]).max().unwrap_or(0) / each).collect();
+        let total: Vec<u32> = (0..engines as usize)
+            .map(|se| asked.iter().map(|xcc| xcc[se]).max().unwrap_or(0) / each)
+            .collect();
         xccs >= 1 && self.cus_by_engine(engines) == total
     }
 }

@@ -20,7 +20,11 @@ fn main() -> Result<()> {
         units.sort_unstable();
         units.dedup();
         if units.len() != topology.cu_count() as usize {
-            return Err(Error::Invalid(format!("{} of {} CUs have a mask bit", units.len(), topology.cu_count())));
+            return Err(Error::Invalid(format!(
+                "{} of {} CUs have a mask bit",
+                units.len(),
+                topology.cu_count()
+            )));
         }
     }
     // An error, with what to look at, if there is none.
