@@ -102,7 +102,7 @@ impl TimingModel for SimpleModel {
         let per_engine = groups.div_ceil(engines.len().max(1) as u64);
         let per_cu = engines.iter().map(|&cus| per_engine.div_ceil(cus)).max().unwrap_or(per_engine);
         let waves = u64::from(shape.waves_per_workgroup.max(1));
-        let resident = (per_cu * waves).min(u64::from(shape.waves_per_cu.max(1)));
+        let resident = per_cu.saturating_mul(waves).min(u64::from(shape.waves_per_cu.max(1)));
         // A SIMD unit issues for one of its waves at a time; a CU with fewer waves than SIMD units leaves some idle.
         let busy = |waves: u64| waves.clamp(1, u64::from(self.simds_per_cu)) as f64;
         let mean = work.instructions as f64 / groups as f64;

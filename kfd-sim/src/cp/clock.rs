@@ -79,7 +79,8 @@ impl GpuClock {
 
     /// Counter value at a GPU time.
     pub fn counter_at(&self, gpu_ns: u64) -> u64 {
-        (u128::from(self.host_base + gpu_ns) * u128::from(self.counter_hz) / 1_000_000_000) as u64
+        ((u128::from(self.host_base) + u128::from(gpu_ns)) * u128::from(self.counter_hz) / 1_000_000_000)
+            as u64
     }
 
     /// Host time by which the GPU clock lags because the simulation could not keep up, ns.

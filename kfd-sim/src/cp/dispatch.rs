@@ -16,7 +16,7 @@ use crate::memory::AddressSpace;
 use crate::timing::{Shape, TimingModel, Work};
 
 /// Wave-instructions that one workgroup executes before the next one's turn.
-const WORKGROUP_BUDGET: u64 = 4096;
+const WORKGROUP_BUDGET: u64 = 2048;
 
 /// What a slice came to.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Dispatch {
         model: &dyn TimingModel,
     ) -> Self {
         let needs = needs(&launch);
-        let workgroups = launch.workgroups().iter().map(|&n| u64::from(n)).product();
+        let workgroups = launch.workgroups().iter().fold(1u64, |n, &side| n.saturating_mul(side.into()));
         let cus_per_se = mask.cus_per_se();
         let cus_used = vec![0; cus_per_se.len()];
         let waves_per_cu = device.workgroups_per_cu(&needs) * needs.waves;
@@ -150,7 +150,8 @@ impl Dispatch {
 
     fn update_horizon(&mut self, model: &dyn TimingModel) {
         let execution = model.execution_ns(&self.shape, &self.work);
-        self.horizon = self.start_ns + self.lost_ns + model.dispatch_overhead_ns() + execution;
+        let begun = self.start_ns + self.lost_ns + model.dispatch_overhead_ns();
+        self.horizon = begun.saturating_add(execution);
     }
 
     /// Goes on after a time in which nothing of it could run: that time does not count as execution.

@@ -60,14 +60,15 @@ fn find(mem: &AddressSpace, kernel_object: u64) -> Option<String> {
     while bytes(mem, base)? != *b"\x7fELF" {
         base = base.checked_sub(PAGE).filter(|&b| b >= span.va && kernel_object - b < REACH)?;
     }
-    let headers = base + u64_at(mem, base + 32)?;
+    let headers = base.wrapping_add(u64_at(mem, base + 32)?);
     let (size, count) = (u64::from(u16_at(mem, base + 54)?), u64::from(u16_at(mem, base + 56)?));
-    let header = (0..count).map(|i| headers + i * size).find(|&at| u32_at(mem, at) == Some(PT_DYNAMIC))?;
-    let dynamic = base + u64_at(mem, header + 16)?;
+    let header =
+        (0..count).map(|i| headers.wrapping_add(i * size)).find(|&at| u32_at(mem, at) == Some(PT_DYNAMIC))?;
+    let dynamic = base.wrapping_add(u64_at(mem, header.wrapping_add(16))?);
     let (mut hash, mut strings, mut symbols) = (None, None, None);
-    for at in (0..256).map(|i| dynamic + 16 * i) {
+    for at in (0..256).map(|i| dynamic.wrapping_add(16 * i)) {
         // The loader leaves the dynamic section as linked: addresses relative to the base.
-        let value = base + u64_at(mem, at + 8)?;
+        let value = base.wrapping_add(u64_at(mem, at.wrapping_add(8))?);
         match u64_at(mem, at)? {
             0 => break,
             DT_HASH => hash = Some(value),
@@ -77,13 +78,16 @@ fn find(mem: &AddressSpace, kernel_object: u64) -> Option<String> {
         }
     }
     let (hash, strings, symbols) = (hash?, strings?, symbols?);
-    let count = u32_at(mem, hash + 4)?.min(MOST_SYMBOLS);
+    let count = u32_at(mem, hash.wrapping_add(4))?.min(MOST_SYMBOLS);
     let symbol = (0..u64::from(count))
-        .map(|i| symbols + 24 * i)
-        .find(|&at| u64_at(mem, at + 8) == Some(kernel_object - base))?;
-    let name = strings + u64::from(u32_at(mem, symbol)?);
-    let text: Vec<u8> =
-        (0..4096).map_while(|i| bytes::<1>(mem, name + i)).map(|[b]| b).take_while(|&b| b != 0).collect();
+        .map(|i| symbols.wrapping_add(24 * i))
+        .find(|&at| u64_at(mem, at.wrapping_add(8)) == Some(kernel_object - base))?;
+    let name = strings.wrapping_add(u64::from(u32_at(mem, symbol)?));
+    let text: Vec<u8> = (0..4096)
+        .map_while(|i| bytes::<1>(mem, name.wrapping_add(i)))
+        .map(|[b]| b)
+        .take_while(|&b| b != 0)
+        .collect();
     let text = String::from_utf8(text).ok()?;
     Some(text.strip_suffix(".kd").map(str::to_owned).unwrap_or(text))
 }

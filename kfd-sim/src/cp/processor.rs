@@ -27,7 +27,7 @@ use crate::isa::ExecFault;
 use crate::memory::{Access, MemoryFault};
 
 /// Wave-instructions between two looks at doorbells and commands.
-const SLICE_BUDGET: u64 = 16_384;
+const SLICE_BUDGET: u64 = 4096;
 /// How far, in GPU ns, execution may run ahead of the clock: a kernel that waits for the host must not get far ahead.
 const LEAD: u64 = 2_000_000;
 /// First and longest sleep while idle.
@@ -283,12 +283,21 @@ impl Processor {
                 gone
             }
             Command::Update { id, ring_va, ring_bytes, percentage, priority } => {
-                let answer = self.with_queue(id, |queue, device| {
-                    let desc = &mut queue.common.desc;
-                    (desc.ring_va, desc.ring_bytes) = (ring_va, ring_bytes);
-                    (desc.percentage, desc.priority) = (percentage, priority);
-                    pause(queue, device, |common| common.suspended = percentage == 0);
-                });
+                let fits = self
+                    .queues
+                    .get(&id)
+                    .is_none_or(|q| percentage == 0 || ring_fits(q.common.desc.kind, ring_va, ring_bytes));
+                let answer = if !fits {
+                    let least = packet_bytes(self.queues[&id].common.desc.kind);
+                    Err(CpError::BadRing { va: ring_va, bytes: ring_bytes, least })
+                } else {
+                    self.with_queue(id, |queue, device| {
+                        let desc = &mut queue.common.desc;
+                        (desc.ring_va, desc.ring_bytes) = (ring_va, ring_bytes);
+                        (desc.percentage, desc.priority) = (percentage, priority);
+                        pause(queue, device, |common| common.suspended = percentage == 0);
+                    })
+                };
                 self.remap(&mut stops);
                 answer
             }
@@ -329,13 +338,11 @@ impl Processor {
     }
 
     fn create(&mut self, desc: QueueDesc) -> Reply {
-        let least = match desc.kind {
-            QueueKind::Aql => aql::PACKET_BYTES,
-            QueueKind::Sdma { .. } => 4,
-            QueueKind::Pm4 => return Err(CpError::Unsupported(QueueKind::Pm4)),
-        };
-        let (va, bytes) = (desc.ring_va, desc.ring_bytes);
-        if bytes < least || !bytes.is_power_of_two() || va % least != 0 {
+        if desc.kind == QueueKind::Pm4 {
+            return Err(CpError::Unsupported(QueueKind::Pm4));
+        }
+        let (va, bytes, least) = (desc.ring_va, desc.ring_bytes, packet_bytes(desc.kind));
+        if !ring_fits(desc.kind, va, bytes) {
             return Err(CpError::BadRing { va, bytes, least });
         }
         let mem = &self.device.mem;
@@ -380,6 +387,16 @@ impl Processor {
         };
         (0..self.spec.queues.compute.max(1)).map(place).min_by_key(|&p| users(p)).expect("at least one")
     }
+}
+
+/// Least size and alignment of a ring.
+fn packet_bytes(kind: QueueKind) -> u64 {
+    if kind == QueueKind::Aql { aql::PACKET_BYTES } else { 4 }
+}
+
+fn ring_fits(kind: QueueKind, va: u64, bytes: u64) -> bool {
+    let least = packet_bytes(kind);
+    bytes >= least && bytes.is_power_of_two() && va % least == 0 && va.checked_add(bytes).is_some()
 }
 
 /// Changes a queue's pausing, and hands it the events that came due meanwhile when it goes on.

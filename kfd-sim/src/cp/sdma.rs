@@ -8,6 +8,9 @@ use super::gpu_memory::GpuMemory;
 use super::queue::{Common, Device, Stop, What};
 use crate::memory::AddressSpace;
 
+/// Words of the longest packet whose contents matter.
+const LONGEST: usize = 13;
+
 const NOP: u8 = 0;
 const COPY: u8 = 1;
 const FENCE: u8 = 5;
@@ -18,6 +21,7 @@ const CONST_FILL: u8 = 11;
 const TIMESTAMP: u8 = 13;
 
 const COPY_LINEAR: u8 = 0;
+const COPY_LINEAR_RECT: u8 = 4;
 const TIMESTAMP_GET_GLOBAL: u8 = 2;
 /// Atomic operations of the memory controller (TC_OP): 32- and 64-bit add.
 const ATOMIC_ADD_32: u32 = 15;
@@ -31,6 +35,13 @@ pub(crate) enum Command {
         src: u64,
         dst: u64,
         bytes: u64,
+    },
+    CopyRect {
+        src: Plane,
+        dst: Plane,
+        row_bytes: u64,
+        rows: u64,
+        slices: u64,
     },
     Fill {
         dst: u64,
@@ -66,11 +77,20 @@ pub(crate) enum Command {
     },
 }
 
+/// One side of a rectangular copy: first byte, and bytes from row to row and from slice to slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plane {
+    start: u64,
+    pitch: u64,
+    slice: u64,
+}
+
 /// Words of the packet with this header, or `None` if the operation is unknown.
 fn length(header: u32) -> Option<u64> {
     Some(match (header as u8, (header >> 8) as u8) {
         (NOP, _) => 1 + u64::from(header >> 16 & 0x3fff),
         (COPY, COPY_LINEAR) => 7,
+        (COPY, COPY_LINEAR_RECT) => 13,
         (FENCE, _) => 4,
         (TRAP, _) => 2,
         (POLL_REGMEM, 0) => 6,
@@ -87,6 +107,29 @@ fn decode(words: &[u32]) -> Result<Command, String> {
     let address = |low: usize| u64::from(words[low]) | u64::from(words[low + 1]) << 32;
     Ok(match header as u8 {
         NOP => Command::Nop,
+        COPY if (header >> 8) as u8 == COPY_LINEAR_RECT => {
+            let element = header >> 29;
+            if element > 4 {
+                return Err(format!("COPY_LINEAR_RECT with the reserved element size {element}"));
+            }
+            // Five words for each side: address, offsets, pitches less one; all counts in elements.
+            let plane = |at: usize| {
+                let [x, y] = [0, 16].map(|shift| u64::from(words[at + 2] >> shift & 0x3fff));
+                let z = u64::from(words[at + 3] & 0x7ff);
+                let pitch = (u64::from(words[at + 3] >> 13) + 1) << element;
+                let slice = (u64::from(words[at + 4] & 0x0fff_ffff) + 1) << element;
+                let start = address(at).wrapping_add((x << element) + y * pitch + z * slice);
+                Plane { start, pitch, slice }
+            };
+            let size = |word: u32, mask| u64::from(word & mask) + 1;
+            Command::CopyRect {
+                src: plane(1),
+                dst: plane(6),
+                row_bytes: size(words[11], 0x3fff) << element,
+                rows: size(words[11] >> 16, 0x3fff),
+                slices: size(words[12], 0x7ff),
+            }
+        }
         COPY => {
             Command::Copy { src: address(3), dst: address(5), bytes: u64::from(words[1] & 0x3f_ffff) + 1 }
         }
@@ -156,7 +199,7 @@ impl SdmaQueue {
     }
 
     fn word(&self, common: &Common, mem: &AddressSpace, at: u64) -> Result<u32, Stop> {
-        let offset = (self.next + 4 * at) % common.desc.ring_bytes;
+        let offset = self.next.wrapping_add(4 * at) % common.desc.ring_bytes;
         Ok(mem.load32(common.desc.ring_va + offset)?)
     }
 
@@ -169,12 +212,12 @@ impl SdmaQueue {
         let header = self.word(common, mem, 0)?;
         let words = length(header)
             .ok_or_else(|| bad(self.next, format!("operation of header {header:#010x} is not simulated")))?;
-        if self.next + 4 * words > common.wptr {
+        if common.wptr - self.next < 4 * words {
             return Err(bad(self.next, format!("{words} words reach past the write index")));
         }
-        let mut packet = [0; 8];
+        let mut packet = [0; LONGEST];
         // NOPs may be longer than any other packet; their bodies mean nothing.
-        let used = words.min(8) as usize;
+        let used = words.min(LONGEST as u64) as usize;
         for (i, word) in packet[..used].iter_mut().enumerate() {
             *word = self.word(common, mem, i as u64)?;
         }
@@ -185,6 +228,13 @@ impl SdmaQueue {
             Command::Copy { src, dst, bytes } => {
                 mem.copy(dst, src, bytes)?;
                 cost = device.model.copy_ns(bytes);
+            }
+            Command::CopyRect { src, dst, row_bytes, rows, slices } => {
+                for (slice, row) in (0..slices).flat_map(|slice| (0..rows).map(move |row| (slice, row))) {
+                    let at = |p: Plane| p.start.wrapping_add(slice * p.slice + row * p.pitch);
+                    mem.copy(at(dst), at(src), row_bytes)?;
+                }
+                cost = device.model.copy_ns(row_bytes * rows * slices);
             }
             Command::Fill { dst, bytes, pattern, log2 } => {
                 mem.fill(dst, bytes, pattern, log2)?;
@@ -262,7 +312,7 @@ mod tests {
     #[test]
     fn unknown_operations_have_no_length_or_say_why() {
         assert_eq!(length(0x11), None);
-        assert_eq!(length(0x0400 | u32::from(COPY)), None);
+        assert_eq!(length(0x0500 | u32::from(COPY)), None);
         assert!(decode(&[10 | 3 << 25, 0, 0, 0, 0, 0, 0, 0]).is_err());
     }
 }

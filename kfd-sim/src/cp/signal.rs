@@ -7,12 +7,12 @@ use crate::ports::Interrupts;
 
 /// Whether a dependency is met: its signal has the value 0.
 pub(crate) fn is_zero(mem: &AddressSpace, handle: u64) -> Result<bool, MemoryFault> {
-    Ok(mem.load64(handle + signal::VALUE)? == 0)
+    Ok(mem.load64(handle.wrapping_add(signal::VALUE))? == 0)
 }
 
 /// The signal's value.
 pub(crate) fn value(mem: &AddressSpace, handle: u64) -> Result<u64, MemoryFault> {
-    mem.load64(handle + signal::VALUE)
+    mem.load64(handle.wrapping_add(signal::VALUE))
 }
 
 /// Completes a packet: ticks first, then the decrement, then the mailbox and the event.
@@ -25,11 +25,11 @@ pub(crate) fn complete(
     interrupts: &dyn Interrupts,
 ) -> Result<(), MemoryFault> {
     if let Some((start, end)) = ticks {
-        mem.store64(handle + signal::START_TS, start)?;
-        mem.store64(handle + signal::END_TS, end)?;
+        mem.store64(handle.wrapping_add(signal::START_TS), start)?;
+        mem.store64(handle.wrapping_add(signal::END_TS), end)?;
     }
     let event = event_of(mem, handle)?;
-    mem.add64(handle + signal::VALUE, u64::MAX)?;
+    mem.add64(handle.wrapping_add(signal::VALUE), u64::MAX)?;
     raise(mem, event, interrupts)
 }
 
@@ -41,14 +41,14 @@ pub(crate) fn store(
     interrupts: &dyn Interrupts,
 ) -> Result<(), MemoryFault> {
     let event = event_of(mem, handle)?;
-    mem.store64(handle + signal::VALUE, value)?;
+    mem.store64(handle.wrapping_add(signal::VALUE), value)?;
     raise(mem, event, interrupts)
 }
 
 fn event_of(mem: &AddressSpace, handle: u64) -> Result<Option<(u64, u32)>, MemoryFault> {
-    match mem.load64(handle + signal::MAILBOX)? {
+    match mem.load64(handle.wrapping_add(signal::MAILBOX))? {
         0 => Ok(None),
-        mailbox => Ok(Some((mailbox, mem.load32(handle + signal::EVENT_ID)?))),
+        mailbox => Ok(Some((mailbox, mem.load32(handle.wrapping_add(signal::EVENT_ID))?))),
     }
 }
 

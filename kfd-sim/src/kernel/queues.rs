@@ -84,7 +84,7 @@ impl Queues {
             read_ptr_va: args.read_pointer_address,
             write_ptr_va: args.write_pointer_address,
             doorbell: DoorbellPtr(doorbell),
-            percentage: args.queue_percentage,
+            percentage: args.queue_percentage & 0xff,
             priority: args.queue_priority,
             ctx_save_va: args.ctx_save_restore_address,
             ctx_save_bytes: args.ctx_save_restore_size.into(),
@@ -111,8 +111,9 @@ impl Queues {
         check_properties(args.queue_percentage, args.queue_priority, args.ring_base_address, args.ring_size)?;
         self.known(args.queue_id, libc::EFAULT)?;
         let ring = (args.ring_base_address, args.ring_size.into());
+        let percentage = args.queue_percentage & 0xff;
         (self.processor)
-            .update_queue(args.queue_id, ring.0, ring.1, args.queue_percentage, args.queue_priority)
+            .update_queue(args.queue_id, ring.0, ring.1, percentage, args.queue_priority)
             .map_err(|e| errno(&e))
     }
 

@@ -70,6 +70,8 @@ impl Rocr {
         hsa_queue_destroy(queue: *mut Queue) -> Status;
         hsa_queue_add_write_index_screlease(queue: *const Queue, value: u64) -> u64;
         hsa_amd_queue_cu_set_mask(queue: *const Queue, bits: u32, mask: *const u32) -> Status;
+        hsa_amd_profiling_set_profiler_enabled(queue: *mut Queue, on: i32) -> Status;
+        hsa_amd_profiling_get_dispatch_time(agent: Handle, signal: Handle, into: *mut [u64; 2]) -> Status;
         hsa_code_object_reader_create_from_memory(bytes: *const c_void, size: usize, into: *mut Handle) -> Status;
         hsa_executable_create_alt(profile: u32, rounding: u32, options: *const c_char, into: *mut Handle) -> Status;
         hsa_executable_load_agent_code_object(executable: Handle, agent: Handle, reader: Handle,
@@ -78,6 +80,8 @@ impl Rocr {
         hsa_executable_get_symbol_by_name(executable: Handle, name: *const c_char, agent: *const Handle,
             into: *mut Handle) -> Status;
         hsa_executable_symbol_get_info(symbol: Handle, what: u32, into: *mut c_void) -> Status;
+        hsa_executable_destroy(executable: Handle) -> Status;
+        hsa_code_object_reader_destroy(reader: Handle) -> Status;
         hsa_amd_register_system_event_handler(handler: SystemEvent, data: *mut c_void) -> Status;
     }
 

@@ -224,6 +224,10 @@ fn bad_requests_say_why() {
     let rig = Rig::new();
     assert_eq!(rig.cp.destroy_queue(5), Err(CpError::UnknownQueue(5)));
     assert_eq!(rig.cp.set_cu_mask(5, &[1]), Err(CpError::UnknownQueue(5)));
+    let queue = rig.queue(8);
+    let bad = CpError::BadRing { va: queue.ring, bytes: 4, least: 64 };
+    assert_eq!(rig.cp.update_queue(queue.id, queue.ring, 4, 100, 7), Err(bad));
+    drop(queue);
     assert_eq!(rig.cp.set_cu_mask(5, &[0; 33]), Err(CpError::BadMask { words: 33, most: 32 }));
     let doorbell = Box::new(std::sync::atomic::AtomicU64::new(0));
     let structure = rig.alloc(0x100, 64);
@@ -253,4 +257,30 @@ fn bad_requests_say_why() {
     );
     rig.cp.shut_down();
     assert_eq!(rig.cp.create_queue(good), Err(CpError::Stopped));
+}
+
+#[test]
+fn hostile_values_do_not_upset_the_device() {
+    let rig = Rig::new();
+    let other = rig.queue(64);
+    let patches: [(usize, &[u8]); 4] = [
+        (56, &[0xff; 8]),
+        (32, &[0xc0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        (12, &[0xff; 12]),
+        (24, &[0xff; 4]),
+    ];
+    for (at, bytes) in patches {
+        let queue = rig.queue(64);
+        let mut packet = dispatch(rig.kernel(Kernel::Ns(1)), 0, [1, 1, 1], 0);
+        packet[at..at + bytes.len()].copy_from_slice(bytes);
+        queue.submit(packet);
+        rig.settle();
+        // The largest grid would run for hours.
+        drop(queue);
+        works(&other);
+    }
+    let queue = rig.queue(64);
+    queue.submit(barrier(3, 0, &[u64::MAX - 7], 0));
+    rig.until(|| rig.cp.stats().queues[&queue.id].failure.is_some(), || "no failure".into());
+    works(&other);
 }

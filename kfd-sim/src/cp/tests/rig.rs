@@ -120,7 +120,6 @@ impl RunWorkgroup for Fake {
 
 pub struct Rig {
     pub cp: Arc<CommandProcessor>,
-    pub space: Arc<AddressSpace>,
     pub clock: Arc<GpuClock>,
     pub interrupts: Arc<Interrupted>,
     /// Ends every spinning kernel.
@@ -156,14 +155,14 @@ impl Rig {
         };
         let cp = CommandProcessor::with_parts(
             spec,
-            space.clone(),
+            space,
             interrupts.clone(),
             clock.clone(),
             Arc::new(Plain),
             Arc::new(make),
         );
         let (kernels, used) = (Mutex::default(), AtomicU64::new(0));
-        Self { cp, space, clock, interrupts, release, places, kernels, entries, arena, used }
+        Self { cp, clock, interrupts, release, places, kernels, entries, arena, used }
     }
 
     /// Zeroed GPU memory.

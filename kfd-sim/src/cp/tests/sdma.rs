@@ -134,6 +134,33 @@ fn fills_and_long_nops() {
 }
 
 #[test]
+fn rectangles_of_any_element_size() {
+    let rig = Rig::new();
+    let sdma = Sdma::new(&rig, 4096);
+    let (src, dst) = (rig.alloc(512, 8), rig.alloc(512, 8));
+    for i in 0..512 {
+        rig.write(src + i, &[i as u8]);
+    }
+    // 3 x 2 x 2 elements of 2 bytes, from (1, 1, 0) in rows of 8 and slices of 32 to (0, 0, 1) in rows of 4, slices of 16.
+    let packet = [
+        &[1 | 4 << 8 | 1 << 29][..],
+        &halves(src),
+        &[1 | 1 << 16, 7 << 13, 31],
+        &halves(dst),
+        &[0, 1 | 3 << 13, 15, 2 | 1 << 16, 1],
+    ]
+    .concat();
+    sdma.done(sdma.submit(&packet));
+    let byte = |va: u64| rig.word(va & !7).load(SeqCst) >> (va % 8 * 8) & 0xff;
+    let mut expected = vec![0u64; 128];
+    for (z, y, x) in (0..2).flat_map(|z| (0..2).flat_map(move |y| (0..6).map(move |x| (z, y, x)))) {
+        expected[32 + z * 32 + y * 8 + x] = ((2 + 16 + z * 64 + y * 16 + x) & 0xff) as u64;
+    }
+    let got: Vec<u64> = (0..128).map(|i| byte(dst + i)).collect();
+    assert_eq!(got, expected);
+}
+
+#[test]
 fn the_ring_wraps_with_padding_as_rocr_does() {
     let rig = Rig::new();
     let sdma = Sdma::new(&rig, 256);
@@ -143,7 +170,7 @@ fn the_ring_wraps_with_padding_as_rocr_does() {
     for _ in 0..100 {
         let room = 256 - index % 256;
         if room < 36 {
-            index = sdma.submit(&vec![0; room as usize / 4]);
+            sdma.submit(&vec![0; room as usize / 4]);
         }
         // 36 bytes: the packet and a NOP, so that the ring's end is not always hit exactly.
         index = sdma.submit(&[packet.clone(), vec![0]].concat());
