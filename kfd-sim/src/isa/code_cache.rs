@@ -102,13 +102,13 @@ impl CodeCache {
     }
 
     fn open(pc: u64, base: u64, mem: &AddressSpace) -> Result<Page, ExecFault> {
-        if pc % 4 != 0 {
+        if !pc.is_multiple_of(4) {
             return Err(illegal(pc, [0, 0], "program counter is not a multiple of 4".into()));
         }
         let span = mem
             .translate(pc, 4, Access::Execute)
             .map_err(|fault| ExecFault::Memory { address: pc, fault })?;
-        if span.at(pc) as usize % 4 != 0 {
+        if !(span.at(pc) as usize).is_multiple_of(4) {
             return Err(illegal(pc, [0, 0], "code is not aligned in host memory".into()));
         }
         let low = span.va.max(base);
@@ -125,7 +125,9 @@ fn read_word(mem: &AddressSpace, va: u64) -> Option<u32> {
     let host = span.at(va);
     // SAFETY: `translate` just said that the word is mapped; alignment is that of the address, checked here.
     // Relaxed: as in `fetch`.
-    (host as usize % 4 == 0).then(|| unsafe { AtomicU32::from_ptr(host.cast()) }.load(Ordering::Relaxed))
+    (host as usize)
+        .is_multiple_of(4)
+        .then(|| unsafe { AtomicU32::from_ptr(host.cast()) }.load(Ordering::Relaxed))
 }
 
 /// An illegal instruction error.

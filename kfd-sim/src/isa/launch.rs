@@ -109,7 +109,7 @@ impl Launch {
             return Err(LaunchError::LdsTooLarge(group_bytes));
         }
         let kernel_object = u64_at(packet, 32);
-        if kernel_object % 64 != 0 {
+        if !kernel_object.is_multiple_of(64) {
             return Err(LaunchError::MisalignedDescriptor(kernel_object));
         }
         let span = mem.translate(kernel_object, 64, Access::Read).map_err(LaunchError::Descriptor)?;
@@ -125,7 +125,7 @@ impl Launch {
         if rsrc1 >> 12 & 0xf != 0 {
             return Err(LaunchError::Unsupported("a rounding mode other than to nearest even".into()));
         }
-        if entry % 4 != 0 {
+        if !entry.is_multiple_of(4) {
             return Err(LaunchError::Unsupported(format!("entry {entry:#x} is not a multiple of 4")));
         }
         let need = u64::from(private_bytes) * u64::from(WAVE);
@@ -175,6 +175,11 @@ impl Launch {
     /// Bytes of private segment of each work-item.
     pub fn private_bytes_per_lane(&self) -> u32 {
         self.private_bytes
+    }
+
+    /// GPU address of the kernel arguments.
+    pub fn kernarg(&self) -> u64 {
+        self.kernarg
     }
 
     /// GPU address of the first instruction.

@@ -198,7 +198,7 @@ fn swizzle(imm: u32) -> String {
     }
     let mut text = String::new();
     for bit in (0..5).rev() {
-        let (zero, one) = ((or | 0) >> bit & 1 ^ xor >> bit & 1, (and | or) >> bit & 1 ^ xor >> bit & 1);
+        let (zero, one) = (or >> bit & 1 ^ xor >> bit & 1, (and | or) >> bit & 1 ^ xor >> bit & 1);
         text.push(match (zero, one) {
             (0, 0) => '0',
             (1, 1) => '1',
@@ -367,7 +367,7 @@ impl Inst {
         }
         if on(self.mods.neg) {
             // A minus before a plain number would be read as the number's own sign.
-            let number = !abs && (128..=248).contains(&self.src[n]) || self.src[n] == reg::LITERAL && !abs;
+            let number = !abs && matches!(self.src[n], 128..=248 | reg::LITERAL);
             text = if number { format!("neg({text})") } else { format!("-{text}") };
         }
         text

@@ -98,7 +98,7 @@ impl Workgroup {
                         // GPR_ALLOC: VGPR size [13:8] in fours, SGPR size [27:24] in sixteens, both less one.
                         (launch.vgprs() / 4 - 1) << 8 | (launch.sgprs() / 16 - 1) << 24,
                         // LDS_ALLOC: size [20:12] in 128 dwords.
-                        launch.lds_bytes() / 512 << 12,
+                        (launch.lds_bytes() / 512) << 12,
                     ],
                     trap_status: 0,
                     state: State::Running,
@@ -178,7 +178,7 @@ impl Workgroup {
 /// HW_ID of GFX9: wave [3:0], SIMD [5:4], pipe [7:6], CU [11:8], SH 12, SE [14:13], workgroup slot [19:16], VMID [23:20],
 /// queue [26:24], state [29:27], ME [31:30]. Waves are spread over the four SIMDs of the CU.
 fn hw_id(place: &Placement, wave: u32) -> u32 {
-    (wave / 4 & 15)
+    ((wave / 4) & 15)
         | (wave % 4) << 4
         | (place.pipe & 3) << 6
         | (place.cu & 15) << 8

@@ -119,16 +119,15 @@ pub fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
 
 /// One more than the highest VGPR that the instruction names.
 fn reach(inst: &Inst) -> u16 {
+    match inst.op {
+        Op::Flat(op) => return flat::reach(op, inst),
+        Op::Mubuf(_) => return mubuf::reach(inst),
+        _ => {}
+    }
     let end = |code: u16, ty: Ty| if code >= reg::VGPR { code - reg::VGPR + ty.dwords() } else { 0 };
     let mut top = end(inst.dst, inst.info.dst);
     for (n, &code) in inst.src.iter().enumerate() {
         top = top.max(end(code, inst.info.src.get(n).copied().unwrap_or(Ty::I32)));
-    }
-    if let Op::Flat(op) = inst.op {
-        top = top.max(flat::reach(op, inst));
-    }
-    if let Op::Mubuf(op) = inst.op {
-        top = top.max(mubuf::reach(op, inst));
     }
     top
 }
@@ -173,7 +172,7 @@ pub(crate) fn scalar_ok(code: u16, wide: u16) -> bool {
         _ => 4,
     };
     let last = code + wide.max(1) - 1;
-    code % align == 0
+    code.is_multiple_of(align)
         && match code {
             0..=101 => last <= 101,
             102..=107 => wide <= 2 && last <= 107,

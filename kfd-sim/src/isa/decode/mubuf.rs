@@ -81,7 +81,7 @@ opcodes! {
 }
 
 /// VGPRs reached: `src` is `[vaddr, srsrc, soffset]`, `dst` the data.
-pub(crate) fn reach(_: Mubuf, inst: &Inst) -> u16 {
+pub(crate) fn reach(inst: &Inst) -> u16 {
     let Some(data) = inst.info.src.first() else { return 0 };
     let address = u16::from(inst.mem.offen) + u16::from(inst.mem.idxen);
     let address = if address == 0 { 0 } else { inst.src[0] - reg::VGPR + address };

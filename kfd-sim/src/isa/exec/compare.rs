@@ -9,6 +9,9 @@ use crate::isa::decode::vopc::Vopc;
 use crate::isa::inst::{Inst, Ty, reg};
 
 /// A condition on floats, numbered as in the opcode. The second half is the negation of the first.
+// Written as the opcodes are named: NaN makes every comparison false and its negation true.
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::nonminimal_bool)]
+#[allow(clippy::double_comparisons)]
 fn float(condition: u16, a: f64, b: f64) -> bool {
     let ordered = !a.is_nan() && !b.is_nan();
     match condition & 15 {

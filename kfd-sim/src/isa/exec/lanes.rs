@@ -72,10 +72,8 @@ pub fn raw(w: &Wave, i: &Inst, n: usize) -> Lanes {
     };
     match &i.form {
         Form::E32 => {}
-        Form::E64 => {
-            if i.mods.op_sel >> n & 1 != 0 && matches!(ty, Ty::I16 | Ty::F16) {
-                lanes.iter_mut().for_each(|value| *value >>= 16);
-            }
+        Form::E64 if i.mods.op_sel >> n & 1 != 0 && matches!(ty, Ty::I16 | Ty::F16) => {
+            lanes.iter_mut().for_each(|value| *value >>= 16);
         }
         Form::Sdwa(sdwa) if n < 2 => {
             let (sel, sext) = (sdwa.src_sel[n], sdwa.sext[n]);

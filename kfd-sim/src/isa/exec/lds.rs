@@ -49,7 +49,7 @@ impl Lds {
 
     /// Read-modify-write; returns the old value.
     pub fn update(&mut self, offset: u32, bits: u32, f: impl Fn(u64) -> u64) -> Result<u64, Stop> {
-        if offset % (bits / 8) != 0 {
+        if !offset.is_multiple_of(bits / 8) {
             return Err(Stop::Unaligned(u64::from(offset), bits / 8));
         }
         let old = self.load(offset, bits / 8)?;
@@ -67,7 +67,7 @@ pub fn lanes_of(mut mask: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-fn vgpr<'a>(w: &'a Wave, code: u16, n: u16) -> &'a Lanes {
+fn vgpr(w: &Wave, code: u16, n: u16) -> &Lanes {
     &w.vgpr[usize::from(code - reg::VGPR + n)]
 }
 
@@ -308,7 +308,7 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Ds, env: &mut Env) -> Done {
             let (address, data, exec) = (*vgpr(w, i.src[0], 0), *vgpr(w, i.src[1], 0), w.exec());
             let mut out = [0; 64];
             for lane in lanes_of(exec) {
-                out[address[lane].wrapping_add(i.imm as u32) as usize / 4 & 63] = data[lane];
+                out[(address[lane].wrapping_add(i.imm as u32) as usize / 4) & 63] = data[lane];
             }
             store(w, i.dst, &out, exec);
         }

@@ -119,7 +119,7 @@ macro_rules! access {
         pub fn $load(&mut self, va: u64) -> Result<$int, MemoryFault> {
             const LEN: usize = size_of::<$int>();
             let host = self.reach(va, LEN as u64, Access::Read)?;
-            if host as usize % LEN == 0 {
+            if (host as usize).is_multiple_of(LEN) {
                 // SAFETY: `reach` found LEN mapped bytes, valid until the unmapping is noticed through the generation,
                 // and the pointer is aligned. Everything that shares this memory with other threads uses atomics.
                 // Relaxed: pairs with nothing; fences are the packets' business.
@@ -138,7 +138,7 @@ macro_rules! access {
         pub fn $store(&mut self, va: u64, value: $int) -> Result<(), MemoryFault> {
             const LEN: usize = size_of::<$int>();
             let host = self.reach(va, LEN as u64, Access::Write)?;
-            if host as usize % LEN == 0 {
+            if (host as usize).is_multiple_of(LEN) {
                 // SAFETY: `reach` found LEN mapped, writable bytes, valid until the unmapping is noticed through the
                 // generation, and the pointer is aligned. Relaxed: pairs with nothing; fences are the packets' business.
                 unsafe { <$atomic>::from_ptr(host.cast()) }.store(value, Ordering::Relaxed);
@@ -153,7 +153,49 @@ macro_rules! access {
     };
 }
 
+/// Mapped bytes that hold every active lane's access, so that lanes need no check of their own.
+pub struct Block {
+    host: *mut u8,
+    low: u64,
+}
+
+impl Block {
+    /// The dword at `va`, which must be one of the addresses that the block was made of.
+    #[inline]
+    pub fn load(&self, va: u64) -> u32 {
+        // SAFETY: `Port::block` found everything from the lowest to the highest address mapped, and all aligned; it stays
+        // valid until the unmapping is noticed through the generation. Relaxed: pairs with nothing, as in `Port`.
+        unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }.load(Ordering::Relaxed)
+    }
+
+    /// Stores a dword at `va`, which must be one of the addresses that the block was made of.
+    #[inline]
+    pub fn store(&self, va: u64, value: u32) {
+        // SAFETY: as in `load`, and writable because the block was made for writing. Relaxed: as in `load`.
+        unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }
+            .store(value, Ordering::Relaxed);
+    }
+}
+
 impl<'a> Port<'a> {
+    /// One block for single-dword accesses at all of `vas` in the lanes of `mask`: none if they are not all aligned and
+    /// in one mapping (each is then checked on its own).
+    pub fn block(&mut self, vas: &[u64; 64], mask: u64, access: Access) -> Option<Block> {
+        let (mut low, mut high, mut bits) = (u64::MAX, 0, 0);
+        for (lane, va) in vas.iter().enumerate() {
+            if mask >> lane & 1 != 0 {
+                low = low.min(*va);
+                high = high.max(*va);
+                bits |= *va;
+            }
+        }
+        if mask == 0 || bits & 3 != 0 || high - low > u64::from(u32::MAX) {
+            return None;
+        }
+        let host = self.reach(low, high - low + 4, access).ok()?;
+        (host as usize).is_multiple_of(4).then_some(Block { host, low })
+    }
+
     /// A port to an address space.
     pub fn new(space: &'a AddressSpace) -> Self {
         Port { space, generation: space.generation(), spans: [None; SPANS], newest: 0, read: 0, written: 0 }
@@ -214,7 +256,7 @@ impl<'a> Port<'a> {
     pub fn atomic(&mut self, va: u64, bits: u32, op: Rmw, data: u64, compare: u64) -> Result<u64, Stop> {
         let len = u64::from(bits / 8);
         let host = self.reach(va, len, Access::Atomic)?;
-        if va % len != 0 || host as u64 % len != 0 {
+        if !va.is_multiple_of(len) || !(host as u64).is_multiple_of(len) {
             return Err(Stop::Unaligned(va, bits / 8));
         }
         // SeqCst: pairs with the host's atomics on signals and queue indices, whatever their ordering.

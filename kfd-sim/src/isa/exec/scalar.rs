@@ -194,7 +194,7 @@ pub fn sop1(w: &mut Wave, i: &Inst, op: Sop1) -> Done {
         QuadmaskB64 => flag(quads(a)),
         AbsI32 => flag32((x as i32).unsigned_abs()),
         BitreplicateB64B32 => {
-            ((0..32).fold(0, |mask, bit| mask | (u64::from(x) >> bit & 1) * 3 << (2 * bit)), None)
+            ((0..32).fold(0, |mask, bit| mask | ((u64::from(x) >> bit & 1) * 3) << (2 * bit)), None)
         }
         MovrelsB32 | MovrelsB64 | MovreldB32 | MovreldB64 => return relative_move(w, i, op),
         RfeB64 => return Err(Stop::Unsupported("privileged instruction")),

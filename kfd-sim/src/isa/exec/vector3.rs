@@ -214,8 +214,8 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3) -> Done {
             put_f32(w, i, std::array::from_fn(|n| float::ldexp32(a[n], b[n] as i32)))
         }
         MulLoU32 => int2(w, i, u32::wrapping_mul),
-        MulHiU32 => int2(w, i, |a, b| (u64::from(a) * u64::from(b) >> 32) as u32),
-        MulHiI32 => int2(w, i, |a, b| (i64::from(a as i32) * i64::from(b as i32) >> 32) as u32),
+        MulHiU32 => int2(w, i, |a, b| ((u64::from(a) * u64::from(b)) >> 32) as u32),
+        MulHiI32 => int2(w, i, |a, b| ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32),
         BcntU32B32 => int2(w, i, |a, b| a.count_ones().wrapping_add(b)),
         BfmB32 => int2(w, i, |a, b| ((1 << (a & 31)) - 1) << (b & 31)),
         MbcntLoU32B32 | MbcntHiU32B32 => {

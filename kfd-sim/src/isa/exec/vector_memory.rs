@@ -10,6 +10,7 @@ use super::{Cache, Done, Env, Stop};
 use crate::isa::decode::flat::{Flat, SADDR_OFF};
 use crate::isa::decode::mubuf::Mubuf;
 use crate::isa::inst::{Inst, Segment, reg};
+use crate::memory::Access;
 
 /// What a load or store moves.
 #[derive(Clone, Copy, Debug)]
@@ -287,6 +288,32 @@ macro_rules! kinds {
 kinds!(flat_kind, Flat);
 kinds!(buffer_kind, Mubuf);
 
+/// Single-dword loads and stores of global memory, when one check serves all lanes. False: nothing was done.
+fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> bool {
+    let exec = w.exec();
+    let bytes = 4 * u64::from(exec.count_ones());
+    match kind {
+        Kind::Load(Unit::Dwords(1)) => {
+            let Some(block) = env.port.block(vas, exec, Access::Read) else { return false };
+            let dst = &mut w.vgpr[usize::from(i.dst - reg::VGPR)];
+            for lane in lanes_of(exec) {
+                dst[lane] = block.load(vas[lane]);
+            }
+            env.port.read += bytes;
+        }
+        Kind::Store(Unit::Dwords(1)) => {
+            let Some(block) = env.port.block(vas, exec, Access::Write) else { return false };
+            let src = &w.vgpr[usize::from(i.src[1] - reg::VGPR)];
+            for lane in lanes_of(exec) {
+                block.store(vas[lane], src[lane]);
+            }
+            env.port.written += bytes;
+        }
+        _ => return false,
+    }
+    true
+}
+
 /// Executes a FLAT, GLOBAL or SCRATCH opcode.
 pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
     let kind = flat_kind(op).ok_or(Stop::Unsupported("flat instruction"))?;
@@ -297,6 +324,21 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
         _ => 0,
     };
     let at = usize::from(i.src[0] - reg::VGPR);
+    if i.segment == Segment::Global {
+        let imm = i64::from(i.imm);
+        let low = &w.vgpr[at];
+        let vas: [u64; 64] = if scalar {
+            std::array::from_fn(|lane| saddr.wrapping_add(u64::from(low[lane])).wrapping_add_signed(imm))
+        } else {
+            let high = &w.vgpr[at + 1];
+            std::array::from_fn(|lane| {
+                (u64::from(low[lane]) | u64::from(high[lane]) << 32).wrapping_add_signed(imm)
+            })
+        };
+        if dwords_at_once(w, i, &kind, &vas, env) {
+            return Ok(());
+        }
+    }
     for lane in lanes_of(w.exec()) {
         let low = u64::from(w.vgpr[at][lane]);
         let place = match i.segment {
@@ -392,7 +434,7 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             Kind::Load(Unit::Small(len, ..)) | Kind::Store(Unit::Small(len, ..)) => (1, len),
             Kind::Atomic(_, bits) => (1, bits / 8),
         };
-        if resource.swizzled && offset % u64::from(len) != 0 {
+        if resource.swizzled && !offset.is_multiple_of(u64::from(len)) {
             return Err(Stop::Unsupported("misaligned access to a swizzled buffer"));
         }
         for n in 0..count {

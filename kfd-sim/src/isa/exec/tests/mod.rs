@@ -127,7 +127,11 @@ pub fn inputs(count: usize, seed: u64) -> Vec<u64> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            if (n as u64 ^ seed) % 3 != 0 { EDGES[(state >> 33) as usize % EDGES.len()] } else { state }
+            if !(n as u64 ^ seed).is_multiple_of(3) {
+                EDGES[(state >> 33) as usize % EDGES.len()]
+            } else {
+                state
+            }
         })
         .collect()
 }

@@ -73,8 +73,8 @@ fn two_sources() {
     check2("s_bfm_b32", |a, b, _| (((1 << (a % 32)) - 1) << (b % 32), None));
     check2("s_bfm_b64", |a, b, _| (((1u64 << (a % 64)) - 1) << (b % 64), None));
     check2("s_mul_i32", |a, b, _| (a.wrapping_mul(b), None));
-    check2("s_mul_hi_u32", |a, b, _| ((u128::from(a) * u128::from(b) >> 32) as u64, None));
-    check2("s_mul_hi_i32", |a, b, _| ((i128::from(s(a)) * i128::from(s(b)) >> 32) as u64, None));
+    check2("s_mul_hi_u32", |a, b, _| (((u128::from(a) * u128::from(b)) >> 32) as u64, None));
+    check2("s_mul_hi_i32", |a, b, _| (((i128::from(s(a)) * i128::from(s(b))) >> 32) as u64, None));
     check2("s_absdiff_i32", |a, b, _| nonzero32((s(a) - s(b)).unsigned_abs()));
     check2("s_lshl2_add_u32", |a, b, _| (4 * a + b, Some(4 * a + b > u64::from(u32::MAX))));
     check2("s_lshl4_add_u32", |a, b, _| (16 * a + b, Some(16 * a + b > u64::from(u32::MAX))));
@@ -137,7 +137,7 @@ fn one_source() {
         assert_eq!(sop1("s_bitset1_b64", a).0, 1 << (a % 64));
         assert_eq!(
             sop1("s_bitreplicate_b64_b32", a).0,
-            bits(x, 32).iter().rev().fold(0, |v, b| v << 2 | b * 3)
+            bits(x, 32).iter().rev().fold(0, |v, b| (v << 2) | (b * 3))
         );
     }
     assert_eq!(sop1("s_getpc_b64", 0).0, 0x1000);

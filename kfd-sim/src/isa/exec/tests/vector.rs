@@ -49,14 +49,14 @@ fn integer_arithmetic() {
     check("v_sub_u32", |a, b, _| a.wrapping_sub(b));
     check("v_subrev_u32", |a, b, _| b.wrapping_sub(a));
     check("v_mul_lo_u32", |a, b, _| a.wrapping_mul(b));
-    check("v_mul_hi_u32", |a, b, _| (u128::from(a) * u128::from(b) >> 32) as u64);
-    check("v_mul_hi_i32", |a, b, _| (i128::from(s(a)) * i128::from(s(b)) >> 32) as u64);
+    check("v_mul_hi_u32", |a, b, _| ((u128::from(a) * u128::from(b)) >> 32) as u64);
+    check("v_mul_hi_i32", |a, b, _| ((i128::from(s(a)) * i128::from(s(b))) >> 32) as u64);
     let low24 = |x: u64| x % (1 << 24);
     let signed24 = |x: u64| low24(x) as i64 - if bit(x, 23) == 1 { 1 << 24 } else { 0 };
     check("v_mul_u32_u24", |a, b, _| low24(a) * low24(b));
-    check("v_mul_hi_u32_u24", |a, b, _| low24(a) * low24(b) >> 32);
+    check("v_mul_hi_u32_u24", |a, b, _| (low24(a) * low24(b)) >> 32);
     check("v_mul_i32_i24", |a, b, _| (signed24(a) * signed24(b)) as u64);
-    check("v_mul_hi_i32_i24", |a, b, _| (signed24(a) * signed24(b) >> 32) as u64);
+    check("v_mul_hi_i32_i24", |a, b, _| ((signed24(a) * signed24(b)) >> 32) as u64);
     check("v_mad_u32_u24", |a, b, c| low24(a) * low24(b) + c);
     check("v_mad_i32_i24", |a, b, c| (signed24(a) * signed24(b)).wrapping_add(s(c)) as u64);
     check("v_mad_u64_u32", |a, b, c| (a * b).wrapping_add(c));
@@ -137,7 +137,7 @@ fn shifts_and_bits() {
     });
     check("v_lerp_u8", |a, b, c| {
         (0..4)
-            .map(|n| ((a >> (8 * n) & 255) + (b >> (8 * n) & 255) + (c >> (8 * n) & 1)) / 2 << (8 * n))
+            .map(|n| (((a >> (8 * n) & 255) + (b >> (8 * n) & 255) + (c >> (8 * n) & 1)) / 2) << (8 * n))
             .sum()
     });
     check("v_mov_b32", |a, _, _| a);
@@ -214,27 +214,17 @@ fn float_arithmetic() {
     check_f32("v_subrev_f32", |a, b, _| (f64::from(b) - f64::from(a)) as f32);
     check_f32("v_mul_f32", |a, b, _| (f64::from(a) * f64::from(b)) as f32);
     check_f32("v_fma_f32", f32::mul_add);
-    check_f32("v_min_f32", |a, b, _| {
-        if a.is_nan() {
-            b
-        } else if b.is_nan() {
-            a
-        } else if a.total_cmp(&b).is_lt() {
-            a
-        } else {
-            b
-        }
+    check_f32("v_min_f32", |a, b, _| match (a.is_nan(), b.is_nan()) {
+        (true, _) => b,
+        (_, true) => a,
+        _ if a.total_cmp(&b).is_lt() => a,
+        _ => b,
     });
-    check_f32("v_max_f32", |a, b, _| {
-        if a.is_nan() {
-            b
-        } else if b.is_nan() {
-            a
-        } else if a.total_cmp(&b).is_gt() {
-            a
-        } else {
-            b
-        }
+    check_f32("v_max_f32", |a, b, _| match (a.is_nan(), b.is_nan()) {
+        (true, _) => b,
+        (_, true) => a,
+        _ if a.total_cmp(&b).is_gt() => a,
+        _ => b,
     });
     check_f32("v_floor_f32", |a, _, _| f64::from(a).floor() as f32);
     check_f32("v_ceil_f32", |a, _, _| f64::from(a).ceil() as f32);
