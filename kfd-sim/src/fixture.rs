@@ -82,7 +82,8 @@ fn flock(file: &fs::File, how: i32) -> io::Result<()> {
 fn sweep(temporary: &Path) {
     let Ok(entries) = fs::read_dir(temporary) else { return };
     for entry in entries.flatten().filter(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX))) {
-        let unused = fs::File::open(entry.path().join(LOCK)).is_ok_and(|lock| flock(&lock, libc::LOCK_EX | libc::LOCK_NB).is_ok());
+        let unused = fs::File::open(entry.path().join(LOCK))
+            .is_ok_and(|lock| flock(&lock, libc::LOCK_EX | libc::LOCK_NB).is_ok());
         if unused {
             // Another process may be sweeping, too.
             let _ = fs::remove_dir_all(entry.path());
