@@ -9,6 +9,7 @@ use crate::kernel::{GPU_ID, drm};
 use crate::paths::{NAMES_OF_GPUS, RENDER_MINOR};
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 const TOPOLOGY: &str = "/sys/devices/virtual/kfd/kfd/topology";
@@ -44,7 +45,7 @@ impl Fixture {
         let root = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         // Locked before it gets its name: a sweeper never sees it unlocked while we live.
         let lock = fs::File::create(root.path().join("new"))?;
-        lock.lock()?;
+        flock(&lock, libc::LOCK_EX)?;
         fs::rename(root.path().join("new"), root.path().join(LOCK))?;
         for (path, text) in files(spec) {
             let path = below(root.path(), Path::new(&path));
@@ -71,11 +72,18 @@ impl Fixture {
     }
 }
 
+/// Locks a file as `flock(2)` does; the lock ends with the last descriptor of this opening.
+fn flock(file: &fs::File, how: i32) -> io::Result<()> {
+    // SAFETY: a system call on an open descriptor.
+    if unsafe { libc::flock(file.as_raw_fd(), how) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Removes what processes that were killed have left behind: directories whose lock nobody holds.
 fn sweep(temporary: &Path) {
     let Ok(entries) = fs::read_dir(temporary) else { return };
     for entry in entries.flatten().filter(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(PREFIX))) {
-        let unused = fs::File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
+        let unused = fs::File::open(entry.path().join(LOCK))
+            .is_ok_and(|lock| flock(&lock, libc::LOCK_EX | libc::LOCK_NB).is_ok());
         if unused {
             // Another process may be sweeping, too.
             let _ = fs::remove_dir_all(entry.path());
@@ -343,7 +351,7 @@ mod tests {
         }
         fs::write(dead.join(LOCK), "").unwrap();
         let lock = fs::File::create(alive.join(LOCK)).unwrap();
-        lock.lock().unwrap();
+        flock(&lock, libc::LOCK_EX).unwrap();
         sweep(temporary.path());
         assert_eq!((dead.exists(), alive.exists(), strange.exists()), (false, true, true));
     }

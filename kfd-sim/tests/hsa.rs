@@ -122,6 +122,7 @@ fn dispatches_are_logged_and_queues_can_be_stalled(rocr: &Rocr) {
     assert_eq!((hw_id >> 8) & 15, 0, "CU 0 of its shader engine");
     assert!((hw_id >> 13) & 3 < 2, "shader engine 0 or 1");
     let log = processor.dispatch_log();
+    assert_eq!(rocr.hsa_signal_destroy(done), 0);
     assert_eq!(log.len(), 1, "{log:?}");
     assert_eq!((log[0].queue, log[0].kernel_name.as_deref()), (queue_id, Some("probe_hw_id")));
     assert_eq!(rocr.hsa_queue_destroy(queue), 0);

@@ -1,7 +1,7 @@
 /* An ordinary HIP program: it knows nothing of the simulator. AMD's libamdhip64 is found at run time, so that building
  * this needs only a C compiler; the prototypes below are those of hip_runtime_api.h (HIP 5).
  *
- * program KERNELS.co: copies both ways, a stream on eight compute units, kernels launched from a module.
+ * program VECTOR.co PROBE.co: copies both ways, a stream on eight compute units, kernels launched from modules.
  * Exit status: 0 all results right, 1 wrong result or failed call, 77 libamdhip64 is not installed. */
 #include <dlfcn.h>
 #include <stdint.h>
@@ -118,8 +118,8 @@ static void probe(const char *file, void *stream, uint32_t mask) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s KERNELS.co\n", argv[0]);
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s VECTOR.co PROBE.co\n", argv[0]);
         return 1;
     }
     void *hip = dlopen("libamdhip64.so.5", RTLD_NOW | RTLD_LOCAL);
@@ -143,7 +143,7 @@ int main(int argc, char **argv) {
     void *stream;
     CHECK(hipExtStreamCreateWithCUMask(&stream, 2, mask));
     saxpy(argv[1], stream);
-    probe(argv[1], stream, mask[0]);
+    probe(argv[2], stream, mask[0]);
     CHECK(hipStreamDestroy(stream));
     saxpy(argv[1], NULL);
     printf("all right\n");

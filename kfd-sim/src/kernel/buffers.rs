@@ -128,7 +128,7 @@ impl Buffers {
         let aql = args.flags & alloc_flag::AQL_QUEUE_MEM != 0;
         let va_end = args.va.checked_add(args.size).ok_or(Errno(libc::EINVAL))?;
         let odd =
-            args.size == 0 || args.va % PAGE != 0 || va_end > VA_END || (aql && args.size % (2 * PAGE) != 0);
+            args.size == 0 || !args.va.is_multiple_of(PAGE) || va_end > VA_END || (aql && !args.size.is_multiple_of(2 * PAGE));
         if odd || kind.count_ones() != 1 {
             return Err(Errno(libc::EINVAL));
         }
@@ -150,7 +150,7 @@ impl Buffers {
                 (Backing::Gtt(at), self.memory.at(at), at)
             }
             alloc_flag::USERPTR => {
-                if args.mmap_offset % PAGE != 0 {
+                if !args.mmap_offset.is_multiple_of(PAGE) {
                     return Err(Errno(libc::EINVAL));
                 }
                 if !user::is_mapped(args.mmap_offset, size) {

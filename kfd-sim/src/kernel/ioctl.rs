@@ -191,7 +191,7 @@ impl Device {
     fn set_cu_mask(&self, args: &SetCuMask) -> Answer {
         /// amdkfd's bound on the bits of a mask; what is beyond is ignored.
         const MOST_BITS: u32 = 1024;
-        if args.num_cu_mask == 0 || args.num_cu_mask % 32 != 0 {
+        if args.num_cu_mask == 0 || !args.num_cu_mask.is_multiple_of(32) {
             return Err(Errno(libc::EINVAL));
         }
         let words = args.num_cu_mask.min(MOST_BITS) as usize / 32;

@@ -132,8 +132,8 @@ impl Default for Recorder {
 impl Recorder {
     /// Reads `KFD_SIM_LOG` and `KFD_SIM_FAIL` (entries separated by commas). A bad entry is reported and left out.
     pub fn from_env() -> Self {
-        let mut recorder = Self::default();
-        recorder.verbose = std::env::var_os("KFD_SIM_LOG").is_some_and(|v| !v.is_empty() && v != "0");
+        let verbose = std::env::var_os("KFD_SIM_LOG").is_some_and(|v| !v.is_empty() && v != "0");
+        let recorder = Self { verbose, ..Self::default() };
         if let Ok(list) = std::env::var("KFD_SIM_FAIL") {
             for entry in list.split(',').filter(|e| !e.trim().is_empty()) {
                 match Failure::parse(entry) {

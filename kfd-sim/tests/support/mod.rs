@@ -24,8 +24,8 @@ pub struct Queue {
     pub id: u64,
 }
 
-/// ROCr, loaded into this process. Not initialised.
-pub struct Rocr(Library);
+/// ROCr, loaded into this process for good: its threads may outlive a test. Not initialised.
+pub struct Rocr(&'static Library);
 
 macro_rules! functions {
     ($($name:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*) => {$(
@@ -116,7 +116,7 @@ impl Rocr {
         unsafe { libc::alarm(120) };
         // SAFETY: ROCr's initialisers are as sound as the system's package.
         match unsafe { Library::new("libhsa-runtime64.so.1") } {
-            Ok(library) => Some(Self(library)),
+            Ok(library) => Some(Self(Box::leak(Box::new(library)))),
             Err(why) => {
                 eprintln!("skipped: libhsa-runtime64.so.1: {why}");
                 None
