@@ -381,3 +381,25 @@ fn round_half(value: f64) -> f64 {
     let rounded = (value / unit).round_ties_even() * unit;
     if rounded.abs() >= 65520.0 { f64::INFINITY.copysign(value) } else { rounded }
 }
+
+#[test]
+fn arrays_in_registers_are_indexed() {
+    let source = "typedef uint uint16 __attribute__((ext_vector_type(16)));
+    kernel void v(global const uint *a, global uint *o, uint k) {
+        uint16 t = (uint16)(GID); for (uint n = 0; n < 16; n++) t[n] += n * n;
+        uint x = a[GID]; t[k & 15] = 1000; t[x & 15] += 7; o[GID] = t[(x >> 4) & 15] + t[(k + 1) & 15]; }";
+    let Some(code) = compile(source) else { return };
+    let mut gpu = Gpu::new();
+    let base = gpu.load(&code);
+    let a = noise(256);
+    let (va, out) = (gpu.upload(&a), gpu.alloc(1024));
+    for k in [0u32, 5, 15] {
+        Dispatch::new(&code, base, "v", 256, 64).arg(va).arg(out).arg(k).run(&mut gpu).unwrap();
+        for (g, got) in gpu.read::<u32>(out, 256).into_iter().enumerate() {
+            let mut t: Vec<u32> = (0..16).map(|n| g as u32 + n * n).collect();
+            t[k as usize] = 1000;
+            t[a[g] as usize & 15] += 7;
+            assert_eq!(got, t[a[g] as usize >> 4 & 15] + t[(k as usize + 1) & 15], "{g} {k}");
+        }
+    }
+}
