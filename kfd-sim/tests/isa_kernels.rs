@@ -333,7 +333,7 @@ fn halves_vectors_and_calls() {
     // Finite halves of moderate size, so that no result overflows.
     let a: Vec<u16> = noise(n + 1)
         .into_iter()
-        .map(|x| (x as u16 & 0x83ff) | 0x3000 + (x >> 16 & 7) as u16 * 0x400)
+        .map(|x| (x as u16 & 0x83ff) | (0x3000 + (x >> 16 & 7) as u16 * 0x400))
         .collect();
     let (va, o, p) = (gpu.upload(&a), gpu.alloc(7 * 2 * n), gpu.alloc(8 * n));
     Dispatch::new(&code, base, "h", n as u32, 256).arg(va).arg(o).arg(p).arg(n as u32).run(&mut gpu).unwrap();

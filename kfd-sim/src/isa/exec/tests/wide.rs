@@ -204,7 +204,8 @@ fn u16_op(f: impl Fn(u64, u64) -> u64) -> impl Fn(u16, u16, u16) -> u16 {
 fn half_precision_arithmetic() {
     // All pairs of some halves, in both the scalar and the packed form.
     let values: [u16; 8] = [0, 0x3c00, 0xbe00, 0x0001, 0x83ff, 0x7bff, 0x3555, 0x4900];
-    let forms: [(&str, &str, fn(f64, f64) -> f64); 2] =
+    type Form = (&'static str, &'static str, fn(f64, f64) -> f64);
+    let forms: [Form; 2] =
         [("v_add_f16", "v_pk_add_f16", |a, b| a + b), ("v_mul_f16", "v_pk_mul_f16", |a, b| a * b)];
     for (single, packed, f) in forms {
         let mut w = wave();
