@@ -1,6 +1,7 @@
 //! Semantics of single instructions against independent computations, over edge values.
 
 mod buffer;
+mod coverage;
 mod memory;
 mod scalar;
 mod vector;
