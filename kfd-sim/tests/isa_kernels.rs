@@ -333,7 +333,7 @@ fn halves_vectors_and_calls() {
     // Finite halves of moderate size, so that no result overflows.
     let a: Vec<u16> = noise(n + 1)
         .into_iter()
-        .map(|x| (x as u16 & 0x83ff) | 0x3000 + (x >> 16 & 7) as u16 * 0x400)
+        .map(|x| (x as u16 & 0x83ff) | (0x3000 + (x >> 16 & 7) as u16 * 0x400))
         .collect();
     let (va, o, p) = (gpu.upload(&a), gpu.alloc(7 * 2 * n), gpu.alloc(8 * n));
     Dispatch::new(&code, base, "h", n as u32, 256).arg(va).arg(o).arg(p).arg(n as u32).run(&mut gpu).unwrap();
@@ -380,4 +380,60 @@ fn round_half(value: f64) -> f64 {
     let unit = 2f64.powi(exponent - 10);
     let rounded = (value / unit).round_ties_even() * unit;
     if rounded.abs() >= 65520.0 { f64::INFINITY.copysign(value) } else { rounded }
+}
+
+#[test]
+fn arrays_in_registers_are_indexed() {
+    let source = "typedef uint uint16 __attribute__((ext_vector_type(16)));
+    kernel void v(global const uint *a, global uint *o, uint k) {
+        uint16 t = (uint16)(GID); for (uint n = 0; n < 16; n++) t[n] += n * n;
+        uint x = a[GID]; t[k & 15] = 1000; t[x & 15] += 7; o[GID] = t[(x >> 4) & 15] + t[(k + 1) & 15]; }";
+    let Some(code) = compile(source) else { return };
+    let mut gpu = Gpu::new();
+    let base = gpu.load(&code);
+    let a = noise(256);
+    let (va, out) = (gpu.upload(&a), gpu.alloc(1024));
+    for k in [0u32, 5, 15] {
+        Dispatch::new(&code, base, "v", 256, 64).arg(va).arg(out).arg(k).run(&mut gpu).unwrap();
+        for (g, got) in gpu.read::<u32>(out, 256).into_iter().enumerate() {
+            let mut t: Vec<u32> = (0..16).map(|n| g as u32 + n * n).collect();
+            t[k as usize] = 1000;
+            t[a[g] as usize & 15] += 7;
+            assert_eq!(got, t[a[g] as usize >> 4 & 15] + t[(k as usize + 1) & 15], "{g} {k}");
+        }
+    }
+}
+
+/// How fast the interpreter is: `cargo test -p kfd-sim --test isa_kernels throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn throughput() {
+    let bodies = [
+        ("integer", "x = x * 3 + (x ^ (x >> 3)) + n; y = (y << 1) ^ x; z += y; q = q - z;"),
+        ("float", "f = f * 1.0001f + 0.5f; g = g + f; h = h * g; k = k - h;"),
+        ("global load and store", "x += a[(GID + n * 64) & 0xffff]; o[GID] = x;"),
+    ];
+    for (name, body) in bodies {
+        let source = format!(
+            "kernel void t(global const uint *a, global uint *o, uint m) {{
+            uint x = GID, y = x + 1, z = 0, q = 3; float f = x, g = 1, h = 2, k = 1;
+            for (uint n = 0; n < m; n++) {{ {body} }} o[GID] = x + y + z + q + (uint)(f + g + h + k); }}"
+        );
+        let Some(code) = compile(&source) else { return };
+        let mut gpu = Gpu::new();
+        let base = gpu.load(&code);
+        let (a, out) = (gpu.alloc(1 << 18), gpu.alloc(4096));
+        let dispatch = Dispatch::new(&code, base, "t", 1024, 256).arg(a).arg(out).arg(20_000u32);
+        let start = std::time::Instant::now();
+        let stats = dispatch.run(&mut gpu).unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        let instructions = stats.valu + stats.salu + stats.vmem + stats.smem;
+        let bytes = stats.vmem_read_bytes + stats.vmem_write_bytes;
+        println!(
+            "{name}: {:.2e} lane-operations/s, {:.1} ns an instruction, {:.2e} bytes/s",
+            stats.valu_lanes as f64 / seconds,
+            seconds * 1e9 / instructions as f64,
+            bytes as f64 / seconds
+        );
+    }
 }

@@ -74,7 +74,7 @@ impl CodeCache {
         let fresh = page.insts[slot].as_deref().is_some_and(|inst| {
             inst.words[0] == first && (inst.size == 4 || word(pc + 4) == Some(inst.words[1]))
         });
-        if !fresh || page.insts[slot].as_deref().is_some_and(|inst| inst.size == 8 && pc + 8 > page.high) {
+        if !fresh {
             // The second word may lie on the next page.
             let second = word(pc + 4).or_else(|| read_word(mem, pc + 4));
             let words: &[u32] = &[first, second.unwrap_or(0)];

@@ -1,7 +1,7 @@
 //! SOPP and SOPK: branches, waits, barriers, hardware registers, immediates.
 
 use super::wave::{State, Wave};
-use super::{Cache, Done, Env, Stop};
+use super::{Cache, Done, Env, Stop, indexing};
 use crate::isa::decode::sopk::Sopk;
 use crate::isa::decode::sopp::Sopp;
 use crate::isa::inst::{Inst, reg};
@@ -39,7 +39,8 @@ pub fn sopp(w: &mut Wave, i: &Inst, op: Sopp, env: &mut Env) -> Done {
         Sethalt => return Err(Stop::Unsupported("s_sethalt 1 would stop the wave for ever")),
         Setkill => return Err(Stop::Unsupported("s_setkill")),
         Sendmsg | Sendmsghalt => return Err(Stop::Unsupported("messages")),
-        SetGprIdxOff | SetGprIdxMode => return Err(Stop::Unsupported("VGPR indexing")),
+        SetGprIdxOff => indexing::off(w),
+        SetGprIdxMode => indexing::modes(w, i.imm as u32),
         EndpgmOrderedPsDone => return Err(Stop::Unsupported("pixel shader instruction")),
     }
     Ok(())

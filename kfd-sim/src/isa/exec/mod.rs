@@ -8,6 +8,7 @@ mod control;
 mod divide;
 mod float;
 mod half;
+mod indexing;
 mod lanes;
 mod lds;
 mod memory;
@@ -103,6 +104,15 @@ impl Env<'_> {
 
 /// Executes one instruction. `wave.pc` already points behind it.
 pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    if indexing::applies(wave, inst) {
+        let moved = indexing::moved(wave, inst)?;
+        return dispatch(wave, &moved, env);
+    }
+    dispatch(wave, inst, env)
+}
+
+#[inline]
+fn dispatch(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
     match inst.op {
         Op::Vop2(op) => {
             env.stats.valu += 1;

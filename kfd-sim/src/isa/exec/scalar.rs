@@ -1,7 +1,7 @@
 //! SOP1, SOP2 and SOPC: scalar integer and mask arithmetic.
 
 use super::wave::Wave;
-use super::{Done, Stop};
+use super::{Done, Stop, indexing};
 use crate::isa::decode::sop1::Sop1;
 use crate::isa::decode::sop2::Sop2;
 use crate::isa::decode::sopc::Sopc;
@@ -199,7 +199,7 @@ pub fn sop1(w: &mut Wave, i: &Inst, op: Sop1) -> Done {
         MovrelsB32 | MovrelsB64 | MovreldB32 | MovreldB64 => return relative_move(w, i, op),
         RfeB64 => return Err(Stop::Unsupported("privileged instruction")),
         CbranchJoin => return Err(Stop::Unsupported("fork instructions")),
-        SetGprIdxIdx => return Err(Stop::Unsupported("VGPR indexing")),
+        SetGprIdxIdx => return indexing::index(w, x),
     };
     w.put_s(i, value);
     if let Some(scc) = scc {
@@ -239,7 +239,8 @@ fn relative_move(w: &mut Wave, i: &Inst, op: Sop1) -> Done {
 pub fn sopc(w: &mut Wave, i: &Inst, op: Sopc) -> Done {
     use Sopc::*;
     if op == SetGprIdxOn {
-        return Err(Stop::Unsupported("VGPR indexing"));
+        let index = w.s(i, 0) as u32;
+        return indexing::on(w, index, i.imm as u32);
     }
     let (a, b) = (w.s(i, 0), w.s(i, 1));
     let (x, y) = (a as u32, b as u32);

@@ -1,8 +1,11 @@
 //! Semantics of single instructions against independent computations, over edge values.
 
+mod buffer;
+mod coverage;
 mod memory;
 mod scalar;
 mod vector;
+mod wide;
 
 use super::lds::Lds;
 use super::memory::Port;
