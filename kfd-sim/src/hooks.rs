@@ -9,7 +9,7 @@ use crate::kernel::Node;
 use crate::kernel::uapi::{Answer, Errno};
 use crate::machine;
 use crate::paths::{self, Place, place};
-use libc::{c_char, c_int, c_ulong, c_void, mode_t, size_t, ssize_t};
+use libc::{c_char, c_int, c_ulong, c_void, size_t, ssize_t};
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -61,8 +61,10 @@ macro_rules! real {
     }};
 }
 
+mod open;
 mod stat;
 
+pub use open::*;
 pub use stat::*;
 
 fn answer_missing() -> c_int {
@@ -155,167 +157,6 @@ unsafe fn look_target(path: *const c_char) -> (Target, Option<(u32, u32)>) {
         other => other,
     };
     (target, number)
-}
-
-fn open_device(node: Node, flags: c_int) -> c_int {
-    let opened =
-        machine::outside(|| machine::device().and_then(|d| d.open(node, flags & libc::O_CLOEXEC != 0)));
-    match opened {
-        Some(Ok(fd)) => fd,
-        Some(Err(Errno(errno))) => {
-            set_errno(errno);
-            -1
-        }
-        None => {
-            set_errno(libc::ENODEV);
-            -1
-        }
-    }
-}
-
-/// Opens through one of libc's functions, whose other arguments `call` knows.
-///
-/// # Safety
-/// `path` is null or NUL-terminated.
-unsafe fn open_with(path: *const c_char, flags: c_int, call: impl FnOnce(*const c_char) -> c_int) -> c_int {
-    // SAFETY: handed on.
-    match unsafe { target(path) } {
-        Target::Host => call(path),
-        Target::Device(node) => open_device(node, flags),
-        Target::File(file) => call(file.as_ptr()),
-        Target::Nowhere => {
-            set_errno(libc::ENOENT);
-            -1
-        }
-    }
-}
-
-/// `open`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"open", fn(*const c_char, c_int, mode_t) -> c_int, (path, flags, mode), else -1),
-        )
-    }
-}
-
-/// `open64`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"open64", fn(*const c_char, c_int, mode_t) -> c_int, (path, flags, mode), else -1),
-        )
-    }
-}
-
-/// `__open_2`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __open_2(path: *const c_char, flags: c_int) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"__open_2", fn(*const c_char, c_int) -> c_int, (path, flags), else -1),
-        )
-    }
-}
-
-/// `__open64_2`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __open64_2(path: *const c_char, flags: c_int) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"__open64_2", fn(*const c_char, c_int) -> c_int, (path, flags), else -1),
-        )
-    }
-}
-
-/// `openat`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn openat(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"openat", fn(c_int, *const c_char, c_int, mode_t) -> c_int, (dir, path, flags, mode), else -1),
-        )
-    }
-}
-
-/// `openat64`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn openat64(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"openat64", fn(c_int, *const c_char, c_int, mode_t) -> c_int, (dir, path, flags, mode), else -1),
-        )
-    }
-}
-
-/// `__openat_2`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __openat_2(dir: c_int, path: *const c_char, flags: c_int) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"__openat_2", fn(c_int, *const c_char, c_int) -> c_int, (dir, path, flags), else -1),
-        )
-    }
-}
-
-/// `__openat64_2`.
-///
-/// # Safety
-/// As libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn __openat64_2(dir: c_int, path: *const c_char, flags: c_int) -> c_int {
-    // SAFETY: libc's contract is the caller's; the function found has this type.
-    unsafe {
-        open_with(
-            path,
-            flags,
-            |path| real!(c"__openat64_2", fn(c_int, *const c_char, c_int) -> c_int, (dir, path, flags), else -1),
-        )
-    }
 }
 
 /// Calls `call` with the path that answers for `path`; `else` with ENOENT if there is none. Device files are the plain
@@ -552,7 +393,8 @@ mod tests {
 
     #[test]
     fn the_list_names_every_hook_and_nothing_else() {
-        let source = concat!(include_str!("hooks.rs"), include_str!("hooks/stat.rs"));
+        let source =
+            concat!(include_str!("hooks.rs"), include_str!("hooks/open.rs"), include_str!("hooks/stat.rs"));
         let defined: BTreeSet<&str> = (source.split("pub unsafe extern \"C\" fn ").skip(1))
             .filter_map(|rest| rest.split('(').next())
             .filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))

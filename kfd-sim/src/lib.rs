@@ -1,4 +1,40 @@
 //! A simulated AMD GPU behind the kernel interface, for unmodified ROCr.
+//!
+//! AMD's own libhsa-runtime64, libhsakmt and libamdhip64 run above it as they are: this crate answers `/dev/kfd`, the render
+//! node and sysfs in their stead, executes the packets that they put into queues, and the gfx906 instructions of the
+//! kernels that those packets launch. No figure that it gives was compared with a real GPU: whatever shows one says
+//! "simulated".
+//!
+//! # Two ways in
+//! - **Preloaded.** [`launcher`] starts any program with this crate's shared library before libc
+//!   (`eclip sim -- PROGRAM`).
+//! - **Linked in.** An executable that links this crate and exports the names in `hooks.list` is its own simulated machine,
+//!   and may drive the device through [`control`]. Its build script is short:
+//!
+//! ```ignore
+//! // build.rs
+//! for hook in include_str!("../kfd-sim/hooks.list").lines() {
+//!     println!("cargo::rustc-link-arg=-Wl,--export-dynamic-symbol={hook},--undefined={hook}");
+//! }
+//! ```
+//!
+//! Either way it passes everything through until it is switched on: by `ECLIP_DEVICE=sim`, by [`control::switch_on`], or
+//! because the host has no `/dev/kfd`. `ECLIP_DEVICE=real` keeps it off. `KFD_SIM_LOG=1` writes every ioctl to standard
+//! error; `KFD_SIM_FAIL` makes calls fail (see [`control`]).
+//!
+//! # Inside
+//! [`hooks`] (libc's functions) -> [`paths`] and [`fixture`] (files), [`kernel`] (ioctls, memory, events, queues) ->
+//! [`cp`] (packets, time) -> [`isa`] (instructions). [`memory`] is the GPU's page tables, through which alone the last two
+//! reach memory; [`device`] the model, read from `devices/*.toml`; [`ports`] what the command processor tells the kernel.
+//!
+//! # What it is not
+//! Not a driver test: there is no scheduling between processes, no eviction, no IPC, no dmabuf, no SVM, no debugger, no
+//! graphics. Such ioctls answer EINVAL and appear in the log by name. Memory that a program has registered and then gives
+//! back to the host without deregistering it is a crash here, where hardware has a page fault.
+//!
+//! # Prior art
+//! AMD's rocjitsu (ROCm/rocm-systems, `emulation/rocjitsu`) interposes the same way, for CDNA and RDNA GPUs; tinygrad tests
+//! its AMD backend on a mock KFD; gem5 models GCN3 and Vega below a real driver.
 
 pub mod control;
 pub mod cp;

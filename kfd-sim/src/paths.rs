@@ -43,7 +43,8 @@ pub enum Place {
 /// Whether a path can only be the host's: a cheap first look, for every file that a program opens.
 pub fn surely_host(path: &[u8]) -> bool {
     let roots: [&[u8]; 3] = [b"/dev/", b"/sys/", b"/proc/"];
-    !roots.iter().any(|root| path.starts_with(root)) && !NAMES_OF_GPUS.iter().any(|names| path == names.as_bytes())
+    !roots.iter().any(|root| path.starts_with(root))
+        && !NAMES_OF_GPUS.iter().any(|names| path == names.as_bytes())
 }
 
 /// Who answers for an absolute path.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -87,6 +88,7 @@ struct Stream<'a> {
     rocr: &'a Rocr,
     queue: *mut Queue,
     args: *mut u8,
+    dispatches: Cell<usize>,
 }
 
 const BARRIER: u16 = 1 << 8;
@@ -99,7 +101,7 @@ impl<'a> Stream<'a> {
         let (gpu, most) = (rocr.gpu(), u32::MAX);
         assert_eq!(rocr.hsa_queue_create(gpu, 64, 0, Some(queue_error), none, most, most, &raw mut queue), 0);
         let args = rocr.allocate(rocr.pool(rocr.cpu(), KERNARG), 4096).cast();
-        Self { rocr, queue, args }
+        Self { rocr, queue, args, dispatches: Cell::new(0) }
     }
 
     fn submit(&self, first: u32, body: &[u8; 60]) {
@@ -116,9 +118,13 @@ impl<'a> Stream<'a> {
 
     /// Dispatches `groups` workgroups of 64.
     fn dispatch(&self, kernel: (u64, u32), groups: u32, args: &[u64], header: u16, signal: Handle) {
+        // 64 bytes of arguments for each of the 64 packets that can be in flight.
+        let slot = self.dispatches.replace(self.dispatches.get() + 1) % 64;
+        // SAFETY: the argument buffer has 4 KiB.
+        let place = unsafe { self.args.add(slot * 64) };
         for (i, arg) in args.iter().enumerate() {
-            // SAFETY: the argument buffer has 4 KiB.
-            unsafe { self.args.cast::<u64>().add(i).write(*arg) };
+            // SAFETY: at most 8 arguments of 8 bytes, in a slot of 64.
+            unsafe { place.cast::<u64>().add(i).write(*arg) };
         }
         let mut body = [0; 60];
         let mut put = |at: usize, bytes: &[u8]| body[at - 4..at - 4 + bytes.len()].copy_from_slice(bytes);
@@ -130,7 +136,7 @@ impl<'a> Stream<'a> {
         put(20, &1u32.to_le_bytes());
         put(24, &kernel.1.to_le_bytes());
         put(32, &kernel.0.to_le_bytes());
-        put(40, &(self.args as u64).to_le_bytes());
+        put(40, &(place as u64).to_le_bytes());
         put(56, &signal.to_le_bytes());
         self.submit(u32::from(2 | header | SYSTEM_FENCES) | 1 << 16, &body);
     }
@@ -168,6 +174,7 @@ fn kernels_on_the_simulated_gpu() {
     masked_queues_run_where_their_masks_say(&rocr);
     scratch_memory_is_provided_on_demand(&rocr);
     a_barrier_packet_waits_for_another_queue(&rocr);
+    work_hops_between_eight_queues(&rocr);
     times_make_sense(&rocr);
     faults_end_their_queue_only(&rocr);
     large_copies_go_by_sdma(&rocr);
@@ -263,6 +270,59 @@ fn a_barrier_packet_waits_for_another_queue(rocr: &Rocr) {
     std::thread::sleep(Duration::from_millis(5));
     drop(a);
     for signal in [spun, gate, after, free] {
+        assert_eq!(rocr.hsa_signal_destroy(signal), 0);
+    }
+}
+
+/// Each stage reads what the one before it wrote, on another queue; only barrier-AND packets order them.
+fn work_hops_between_eight_queues(rocr: &Rocr) {
+    const STAGES: usize = 96;
+    const N: usize = 5000;
+    let module = Module::load(rocr, "vector");
+    let saxpy = module.kernel("saxpy");
+    let streams: Vec<_> = (0..8).map(|_| Stream::new(rocr)).collect();
+    let signals: Vec<_> = (0..STAGES).map(|_| rocr.signal(1)).collect();
+    let buffers = [0, 1].map(|_| words(rocr, N));
+    let mut expected = [[0f32; N]; 2];
+    for (which, buffer) in buffers.iter().enumerate() {
+        for (i, word) in buffer.iter().enumerate() {
+            expected[which][i] = (i % 97) as f32 - 40.0 * which as f32;
+            word.store(expected[which][i].to_bits(), SeqCst);
+        }
+    }
+    device().processor().clear_dispatch_log();
+    for stage in 0..STAGES {
+        let stream = &streams[stage * 5 % 8];
+        if stage > 0 {
+            stream.barrier_and(signals[stage - 1], 0);
+        }
+        // Adding and subtracting in turn is a rotation: values stay small, whole and exact, and order matters.
+        let alpha = if stage % 2 == 0 { 1f32 } else { -1f32 };
+        let [from, to] = [(stage + 1) % 2, stage % 2];
+        let args = [
+            u64::from(alpha.to_bits()),
+            buffers[from].as_ptr() as u64,
+            buffers[to].as_ptr() as u64,
+            N as u64,
+        ];
+        stream.dispatch(saxpy, N.div_ceil(64) as u32, &args, 0, signals[stage]);
+        for i in 0..N {
+            expected[to][i] += alpha * expected[from][i];
+        }
+    }
+    assert_eq!(rocr.wait_below(signals[STAGES - 1], 1), 0);
+    for (which, buffer) in buffers.iter().enumerate() {
+        assert!(
+            buffer.iter().zip(&expected[which]).all(|(w, e)| f32::from_bits(w.load(SeqCst)) == *e),
+            "{which}"
+        );
+    }
+    let log = device().processor().dispatch_log();
+    let mut runs: Vec<_> = log.iter().filter(|e| e.kind == PacketType::KernelDispatch).collect();
+    assert_eq!(runs.len(), STAGES);
+    runs.sort_by_key(|e| e.start_ns);
+    assert!(runs.windows(2).all(|w| w[0].end_ns <= w[1].start_ns && w[0].queue != w[1].queue));
+    for signal in signals {
         assert_eq!(rocr.hsa_signal_destroy(signal), 0);
     }
 }

@@ -21,6 +21,7 @@ fn rocr_on_the_simulated_machine() {
         failing_ioctls_become_errors(&rocr);
         copies_come_back_unchanged(&rocr);
         kernels_of_the_runtime_fill_memory(&rocr);
+        more_vram_than_there_is_is_an_error(&rocr);
         dispatches_are_logged_and_queues_can_be_stalled(&rocr);
         assert_eq!(rocr.hsa_shut_down(), 0, "cycle {cycle}");
     }
@@ -126,4 +127,18 @@ fn dispatches_are_logged_and_queues_can_be_stalled(rocr: &Rocr) {
     assert_eq!(log.len(), 1, "{log:?}");
     assert_eq!((log[0].queue, log[0].kernel_name.as_deref()), (queue_id, Some("probe_hw_id")));
     assert_eq!(rocr.hsa_queue_destroy(queue), 0);
+}
+
+fn more_vram_than_there_is_is_an_error(rocr: &Rocr) {
+    let pool = rocr.pool(rocr.gpu(), COARSE);
+    let allocate = |bytes| {
+        let mut memory = std::ptr::null_mut();
+        let status = rocr.hsa_amd_memory_pool_allocate(pool, bytes, 0, &raw mut memory);
+        if status == 0 { Ok(memory) } else { Err(status) }
+    };
+    let most = allocate(12 << 30).unwrap();
+    assert_eq!(allocate(8 << 30), Err(OUT_OF_RESOURCES));
+    assert_eq!(rocr.hsa_amd_memory_pool_free(most), 0);
+    let again = allocate(8 << 30).unwrap();
+    assert_eq!(rocr.hsa_amd_memory_pool_free(again), 0);
 }

@@ -383,3 +383,31 @@ fn absurd_counts_and_pointers_are_errors() {
     assert_eq!(device.ioctl(Node::Kfd, Request::word(b'K', 1, 8), 0).unwrap_err().0, libc::EFAULT);
     assert_eq!(device.ioctl(Node::Kfd, Request::word(b'K', 1, 8), u64::MAX - 3).unwrap_err().0, libc::EFAULT);
 }
+
+#[test]
+fn many_threads_allocate_map_and_free_at_once() {
+    let device = device();
+    thread::scope(|scope| {
+        for t in 1..=4u64 {
+            let device = &device;
+            scope.spawn(move || {
+                for i in 0..200u64 {
+                    let (va, bytes) = (t << 32, (i % 7 + 1) * PAGE);
+                    let buffer = allocate(device, va, bytes, VRAM).unwrap();
+                    map(device, 0x18, buffer.handle).unwrap();
+                    let span = device.space().translate(va, bytes, Access::Write).unwrap();
+                    // SAFETY: mapped, and no other thread has this buffer.
+                    unsafe {
+                        assert_eq!(span.at(va).cast::<u64>().read(), 0, "memory comes zeroed");
+                        span.at(va).cast::<u64>().write(t);
+                    }
+                    let id = event(device, event_type::SIGNAL, true).event_id;
+                    call(device, 0x09, &mut EventId { event_id: id, pad: 0 }).unwrap();
+                    map(device, 0x19, buffer.handle).unwrap();
+                    call(device, 0x17, &mut FreeMemory { handle: buffer.handle }).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(device.memory_used(), (0, 0));
+}

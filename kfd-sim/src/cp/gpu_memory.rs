@@ -77,7 +77,7 @@ impl Atoms for AddressSpace {
 /// # Safety
 /// Both ranges must be mapped host memory, the destination writable.
 unsafe fn copy_relaxed(dst: *mut u8, src: *mut u8, len: usize) {
-    let words = if (dst as usize | src as usize) % 8 == 0 { len / 8 } else { 0 };
+    let words = if (dst as usize | src as usize).is_multiple_of(8) { len / 8 } else { 0 };
     for i in 0..words {
         // SAFETY: inside the ranges, both aligned to 8. Relaxed: ordering comes from the packet's fences, not from here.
         unsafe {

@@ -4,7 +4,7 @@
 //! says, executes kernels in slices and lets each packet complete when its GPU time has come. The methods here may be called
 //! from any thread; those that change queues return when the device has taken the change.
 //!
-//! Memory is reached only through [`AddressSpace`](crate::memory::AddressSpace), and shared with the host under the HSA memory
+//! Memory is reached only through [`AddressSpace`], and shared with the host under the HSA memory
 //! model: headers and indices by acquire and release, signals atomically.
 
 mod api;

@@ -396,7 +396,7 @@ fn packet_bytes(kind: QueueKind) -> u64 {
 
 fn ring_fits(kind: QueueKind, va: u64, bytes: u64) -> bool {
     let least = packet_bytes(kind);
-    bytes >= least && bytes.is_power_of_two() && va % least == 0 && va.checked_add(bytes).is_some()
+    bytes >= least && bytes.is_power_of_two() && va.is_multiple_of(least) && va.checked_add(bytes).is_some()
 }
 
 /// Changes a queue's pausing, and hands it the events that came due meanwhile when it goes on.

@@ -127,8 +127,10 @@ impl Buffers {
         let kind = args.flags & alloc_flag::KINDS;
         let aql = args.flags & alloc_flag::AQL_QUEUE_MEM != 0;
         let va_end = args.va.checked_add(args.size).ok_or(Errno(libc::EINVAL))?;
-        let odd =
-            args.size == 0 || !args.va.is_multiple_of(PAGE) || va_end > VA_END || (aql && !args.size.is_multiple_of(2 * PAGE));
+        let odd = args.size == 0
+            || !args.va.is_multiple_of(PAGE)
+            || va_end > VA_END
+            || (aql && !args.size.is_multiple_of(2 * PAGE));
         if odd || kind.count_ones() != 1 {
             return Err(Errno(libc::EINVAL));
         }

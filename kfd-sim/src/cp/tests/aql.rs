@@ -52,12 +52,13 @@ fn without_the_barrier_bit_packets_overlap_and_overtake() {
     let rig = Rig::new();
     let queue = rig.queue(64);
     let (slow, fast) = (rig.signal(1), rig.signal(1));
-    queue.dispatch(Kernel::Ns(20 * MS), 0, slow);
+    queue.dispatch(Kernel::Spin, 0, slow);
     queue.dispatch(Kernel::Ns(MS), 0, fast);
     rig.wait(fast, 0);
     assert_eq!(rig.value(slow), 1, "the later packet completed first");
     assert_eq!(queue.read_index(), 0, "the first slot is still in use");
     assert_eq!(queue.header(1), 1);
+    rig.release.store(true, SeqCst);
     rig.wait(slow, 0);
     rig.until(|| queue.read_index() == 2, || "read index".into());
     let order: Vec<_> = rig.cp.dispatch_log().iter().map(|e| e.index).collect();

@@ -51,12 +51,13 @@ fn a_stalled_queue_stops_alone_and_goes_on() {
     let rig = Rig::new();
     let (stalled, other) = (rig.queue(64), rig.queue(64));
     let (running, waiting) = (rig.signal(1), rig.signal(1));
-    stalled.dispatch(Kernel::Ns(20 * MS), 0, running);
-    rig.until(|| rig.cp.stats().queues[&stalled.id].doorbells == 1, || "doorbell".into());
+    stalled.dispatch(Kernel::Spin, 0, running);
+    rig.until(|| rig.cp.stats().instructions > 0, || "not started".into());
     rig.cp.stall_queue(stalled.id).unwrap();
+    rig.release.store(true, SeqCst);
     stalled.dispatch(Kernel::Ns(1000), 0, waiting);
     works(&other);
-    std::thread::sleep(Duration::from_millis(40));
+    rig.settle();
     assert_eq!((rig.value(running), rig.value(waiting)), (1, 1));
     rig.cp.resume_queue(stalled.id).unwrap();
     rig.wait(waiting, 0);
