@@ -1,6 +1,6 @@
 //! Programs started by the launcher: what they and their children see, what they leave, what goes wrong.
 
-use kfd_sim::launcher;
+use kfd_sim::{control, launcher};
 use std::fs;
 use std::process::Command;
 
@@ -39,6 +39,8 @@ fn too_little_address_space_is_an_error_and_not_a_crash() {
 
 #[test]
 fn the_switch_is_named_or_else_decided_by_the_host() {
+    // This program has the hooks, too.
+    control::switch_off();
     let host_has_one = fs::exists("/dev/kfd").unwrap();
     for (wish, on) in
         [(Some("sim"), true), (Some("real"), false), (None, !host_has_one), (Some("both"), !host_has_one)]
