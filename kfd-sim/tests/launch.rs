@@ -1,6 +1,6 @@
 //! Programs started by the launcher: what they and their children see, what they leave, what goes wrong.
 
-use kfd_sim::launcher;
+use kfd_sim::{control, launcher};
 use std::fs;
 use std::process::Command;
 
@@ -35,4 +35,24 @@ fn too_little_address_space_is_an_error_and_not_a_crash() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("cannot make the simulated GPU") && errors.contains("ulimit -v"), "{errors}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_switch_is_named_or_else_decided_by_the_host() {
+    // This program has the hooks, too.
+    control::switch_off();
+    let host_has_one = fs::exists("/dev/kfd").unwrap();
+    for (wish, on) in
+        [(Some("sim"), true), (Some("real"), false), (None, !host_has_one), (Some("both"), !host_has_one)]
+    {
+        let mut command = launcher::command("cat").expect("the cdylib is built with the tests");
+        match wish {
+            Some(wish) => command.env("ECLIP_DEVICE", wish),
+            None => command.env_remove("ECLIP_DEVICE"),
+        };
+        let output = command.arg("/proc/cpuinfo").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).contains("kfd-sim host CPU"), on, "{wish:?}");
+        let complaint = String::from_utf8_lossy(&output.stderr).contains("expected \"sim\" or \"real\"");
+        assert_eq!(complaint, wish == Some("both"), "{wish:?}");
+    }
 }
