@@ -61,9 +61,12 @@ mod copy;
 mod driver;
 mod fault;
 mod flights;
+mod hold;
 mod kernarg_ring;
 mod port;
 mod prefix;
+mod queue_builder;
+mod queue_state;
 mod ring;
 mod signal;
 

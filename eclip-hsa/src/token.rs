@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::agent::Agent;
 use crate::error::{Error, Failure, Result};
 use crate::flights::{Pinned, Status, Ticket};
-use crate::queue::QueueState;
+use crate::queue_state::QueueState;
 use crate::runtime::Runtime;
 use crate::signal::{GpuTime, TimeCell};
 

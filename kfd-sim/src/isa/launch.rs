@@ -12,7 +12,7 @@ use crate::memory::{Access, AddressSpace};
 /// Lanes of a wave.
 pub const WAVE: u32 = 64;
 
-/// Scratch memory of the queue (all zero-based fields are bytes).
+/// Scratch memory of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScratchDesc {
     /// The buffer resource given to kernels (`scratch_resource_descriptor`).

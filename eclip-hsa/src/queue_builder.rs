@@ -1,0 +1,251 @@
+//! Making a queue: checks, the hardware's budget, `hsa_queue_create`, the CU mask. All or nothing.
+
+use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hsa_sys::*;
+
+use crate::agent::{Agent, PoolKind};
+use crate::budget::QueueBudget;
+use crate::cu_mask::{CuMask, MaskError};
+use crate::error::{Error, Result};
+use crate::fault::{FaultCell, on_queue_error};
+use crate::hold::Kernargs;
+use crate::kernarg_ring::KernargRing;
+use crate::memory::Block;
+use crate::queue::Queue;
+use crate::queue_state::{Parts, QueueState};
+
+/// How a queue is made. See [`Queue::builder`].
+#[derive(Clone, Debug)]
+pub struct QueueBuilder {
+    pub(crate) agent: Agent,
+    pub(crate) label: String,
+    pub(crate) mask: Option<CuMask>,
+    size: u32,
+    kernarg_bytes: usize,
+    profiling: bool,
+    drain: Duration,
+    pub(crate) oversubscribe: bool,
+    pub(crate) ignore_hsa_cu_mask: bool,
+}
+
+impl QueueBuilder {
+    pub(crate) fn new(agent: &Agent) -> Self {
+        Self {
+            agent: agent.clone(),
+            label: "queue".into(),
+            mask: None,
+            size: 1024,
+            kernarg_bytes: 256 << 10,
+            profiling: false,
+            drain: Duration::from_secs(5),
+            oversubscribe: false,
+            ignore_hsa_cu_mask: false,
+        }
+    }
+
+    /// What errors and logs call the queue.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// The CUs that the queue may use; all, if this is not called.
+    #[must_use]
+    pub fn mask(mut self, mask: CuMask) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// Packets that the ring holds: a power of two within [`Agent::queue_sizes`]. 1024, if this is not called.
+    #[must_use]
+    pub fn size(mut self, packets: u32) -> Self {
+        self.size = packets;
+        self
+    }
+
+    /// Bytes for the arguments of kernels in flight, rounded up to a power of two. 256 KiB, if this is not called; one
+    /// submission can use half.
+    #[must_use]
+    pub fn kernarg_bytes(mut self, bytes: usize) -> Self {
+        self.kernarg_bytes = bytes;
+        self
+    }
+
+    /// Lets the GPU record when packets begin and end: see [`crate::Token::gpu_time`].
+    #[must_use]
+    pub fn profiling(mut self) -> Self {
+        self.profiling = true;
+        self
+    }
+
+    /// How long dropping the queue waits for unfinished work. 5 s, if this is not called.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.drain = timeout;
+        self
+    }
+
+    /// Allows more queues than the hardware runs at once; the driver then time-slices them.
+    #[must_use]
+    pub fn allow_oversubscription(mut self) -> Self {
+        self.oversubscribe = true;
+        self
+    }
+
+    /// Allows the queue although the environment variable `HSA_CU_MASK` is set, which ROCr ANDs into every queue's mask.
+    #[must_use]
+    pub fn allow_hsa_cu_mask(mut self) -> Self {
+        self.ignore_hsa_cu_mask = true;
+        self
+    }
+
+    /// Creates the queue and sets its mask.
+    ///
+    /// # Errors
+    /// [`Error::QueueBudget`] if the hardware has no queue left, [`Error::HsaCuMaskSet`], [`Error::WrongAgent`] for another
+    /// GPU's mask, [`Error::Invalid`] for an impossible size, [`Error::Hsa`] if ROCr refuses.
+    pub fn create(self) -> Result<Queue> {
+        self.check()?;
+        create(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        let agent = &self.agent;
+        agent.check_alive()?;
+        if !agent.is_gpu() {
+            return Err(Error::Invalid(format!("{agent} is not a GPU: it has no kernel dispatch queues")));
+        }
+        let (least, most) = agent.queue_sizes();
+        if !self.size.is_power_of_two() || !(least..=most).contains(&self.size) {
+            return Err(Error::Invalid(format!(
+                "a queue of {} packets: {agent} takes powers of two from {least} to {most}",
+                self.size
+            )));
+        }
+        if !(4096..=1 << 30).contains(&self.kernarg_bytes) {
+            return Err(Error::Invalid(format!(
+                "{} bytes of kernargs: 4 KiB to 1 GiB are possible",
+                self.kernarg_bytes
+            )));
+        }
+        if let Some(mask) = &self.mask {
+            let topology = agent.topology()?;
+            if mask.topology() != topology {
+                return Err(Error::WrongAgent {
+                    what: "the CU mask",
+                    made_for: mask.topology().to_string(),
+                    used_on: topology.to_string(),
+                });
+            }
+        }
+        // Unmasked queues get it, too: ROCr applies it when it creates a queue.
+        if let (Some(value), false) = (std::env::var_os("HSA_CU_MASK"), self.ignore_hsa_cu_mask) {
+            return Err(Error::HsaCuMaskSet { value: value.to_string_lossy().into_owned() });
+        }
+        Ok(())
+    }
+}
+
+fn create(options: QueueBuilder) -> Result<Queue> {
+    let agent = options.agent.clone();
+    let runtime = agent.runtime().clone();
+    let hsa = runtime.hsa();
+    // Counted and created under one lock, so that two threads cannot both take the last queue.
+    let creation = runtime.lock_creation();
+    if !options.oversubscribe {
+        QueueBudget::of(&agent).check(1)?;
+    }
+    let kernarg_bytes = options.kernarg_bytes.next_power_of_two();
+    let kernargs = Arc::new(Kernargs {
+        block: Block::host(&agent, PoolKind::Kernarg, kernarg_bytes)?,
+        ring: KernargRing::new(kernarg_bytes),
+    });
+    let fault = Arc::new(FaultCell::new());
+    runtime.keep_fault_cell(fault.clone());
+    let mut raw = std::ptr::null_mut();
+    // SAFETY: the callback matches its data, which the runtime keeps until shut-down; segment sizes of u32::MAX
+    // leave the choice to ROCr; `raw` is written on success.
+    let status = unsafe {
+        (hsa.hsa_queue_create)(
+            agent.handle(),
+            options.size,
+            HSA_QUEUE_TYPE_MULTI,
+            Some(on_queue_error),
+            Arc::as_ptr(&fault).cast_mut().cast(),
+            u32::MAX,
+            u32::MAX,
+            &raw mut raw,
+        )
+    };
+    let named = |error| match error {
+        Error::Hsa { call, status, text, .. } => {
+            Error::Hsa { call, status, text, context: format!(": {} on {agent}", options.label) }
+        }
+        other => other,
+    };
+    runtime.check("hsa_queue_create", status).map_err(named)?;
+    let queue = NonNull::new(raw).ok_or_else(|| Error::Invalid("hsa_queue_create gave no queue".into()))?;
+    let guard = DestroyOnError { hsa, queue };
+    if let Some(mask) = &options.mask {
+        let bits = mask.words().len() as u32 * 32;
+        // SAFETY: the queue is alive, and there are as many mask words as the bit count says.
+        let status = unsafe { (hsa.hsa_amd_queue_cu_set_mask)(raw, bits, mask.words().as_ptr()) };
+        if status == HSA_STATUS_CU_MASK_REDUCED as hsa_status_t {
+            // HSA_CU_MASK took CUs away, which was allowed above; but not all of them.
+            let left = reported_mask(&agent, queue);
+            if left.is_some_and(|words| words.iter().all(|&word| word == 0)) {
+                return Err(MaskError::Empty.into());
+            }
+        } else {
+            runtime.check("hsa_amd_queue_cu_set_mask", status).map_err(named)?;
+        }
+    }
+    if options.profiling {
+        // SAFETY: the queue is alive.
+        let status = unsafe { (hsa.hsa_amd_profiling_set_profiler_enabled)(raw, 1) };
+        runtime.check("hsa_amd_profiling_set_profiler_enabled", status).map_err(named)?;
+    }
+    std::mem::forget(guard);
+    let parts = Parts {
+        agent: agent.clone(),
+        label: options.label,
+        mask: options.mask,
+        queue,
+        kernargs,
+        profiling: options.profiling,
+        drain: options.drain,
+        fault,
+    };
+    // SAFETY: the queue was just made, as a multi-producer queue, and nobody else has it.
+    let state = Arc::new(unsafe { QueueState::new(parts) });
+    let weak: Weak<QueueState> = Arc::downgrade(&state);
+    runtime.add_queue(weak, agent.handle());
+    drop(creation);
+    Ok(Queue::new(state))
+}
+
+/// The mask of a live queue as ROCr reports it.
+pub(crate) fn reported_mask(agent: &Agent, queue: NonNull<hsa_queue_t>) -> Option<Vec<u32>> {
+    let get = agent.runtime().hsa().hsa_amd_queue_cu_get_mask?;
+    let mut words = vec![0u32; (agent.topology().ok()?.cu_count() as usize).div_ceil(32)];
+    // SAFETY: the queue is alive, and there is room for as many bits as are asked for.
+    let status = unsafe { get(queue.as_ptr(), words.len() as u32 * 32, words.as_mut_ptr()) };
+    (status == HSA_STATUS_SUCCESS).then_some(words)
+}
+
+/// Destroys a queue that was created but could not be set up.
+struct DestroyOnError<'a> {
+    hsa: &'a Hsa,
+    queue: NonNull<hsa_queue_t>,
+}
+
+impl Drop for DestroyOnError<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the queue is alive and nobody else has it.
+        unsafe { (self.hsa.hsa_queue_destroy)(self.queue.as_ptr()) };
+    }
+}
