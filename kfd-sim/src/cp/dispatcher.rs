@@ -27,25 +27,33 @@ pub struct Needs {
     pub lds_bytes: u32,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Most waves of a workgroup: 1024 work-items (HSA and the hardware) in waves of 64.
+const WAVES_PER_WORKGROUP: usize = 16;
+/// Most SIMD units of a CU that this keeps track of.
+const SIMDS: usize = 4;
+
+/// SIMD unit of each wave of a workgroup.
+type WaveSimds = [u8; WAVES_PER_WORKGROUP];
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Simd {
     waves: u32,
     vgprs: u32,
     sgprs: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Cu {
-    simds: Vec<Simd>,
+    simds: [Simd; SIMDS],
     lds_bytes: u32,
     barriers: u32,
 }
 
 impl Cu {
-    fn take(&mut self, needs: &Needs, simds: &[u8]) {
+    fn take(&mut self, needs: &Needs, simds: &WaveSimds) {
         self.lds_bytes += needs.lds_bytes;
         self.barriers += u32::from(needs.waves > 1);
-        for &at in simds {
+        for &at in &simds[..needs.waves as usize] {
             let simd = &mut self.simds[usize::from(at)];
             simd.waves += 1;
             simd.vgprs += needs.vgprs;
@@ -53,10 +61,10 @@ impl Cu {
         }
     }
 
-    fn give_back(&mut self, needs: &Needs, simds: &[u8]) {
+    fn give_back(&mut self, needs: &Needs, simds: &WaveSimds) {
         self.lds_bytes -= needs.lds_bytes;
         self.barriers -= u32::from(needs.waves > 1);
-        for &at in simds {
+        for &at in &simds[..needs.waves as usize] {
             let simd = &mut self.simds[usize::from(at)];
             simd.waves -= 1;
             simd.vgprs -= needs.vgprs;
@@ -75,8 +83,7 @@ pub struct Grant {
     /// CU position in the array.
     pub cu: u32,
     needs: Needs,
-    /// SIMD unit of each wave.
-    simds: Vec<u8>,
+    simds: WaveSimds,
 }
 
 /// Whose turn it is, for one dispatch.
@@ -105,6 +112,7 @@ impl Turn {
 pub struct Dispatcher {
     sh_per_se: u32,
     slots_per_sh: u32,
+    simds_per_cu: usize,
     waves_per_simd: u32,
     lds_per_cu: u32,
     cus: Vec<Cu>,
@@ -114,14 +122,15 @@ impl Dispatcher {
     /// An empty device.
     pub fn new(shape: &Shape) -> Self {
         let slots_per_sh = shape.cu_slots_per_sh.max(shape.cus_per_sh);
-        let cu = Cu { simds: vec![Simd::default(); shape.simds_per_cu as usize], lds_bytes: 0, barriers: 0 };
+        assert!(shape.simds_per_cu as usize <= SIMDS, "a CU of this device has too many SIMD units");
         let count = shape.shader_engines * shape.sh_per_se * slots_per_sh;
         Self {
             sh_per_se: shape.sh_per_se,
             slots_per_sh,
+            simds_per_cu: shape.simds_per_cu as usize,
             waves_per_simd: shape.waves_per_simd,
             lds_per_cu: shape.lds_bytes_per_cu,
-            cus: vec![cu; count as usize],
+            cus: vec![Cu::default(); count as usize],
         }
     }
 
@@ -130,16 +139,17 @@ impl Dispatcher {
     }
 
     /// SIMD units for the waves of a workgroup on this CU, if it has room.
-    fn fit(&self, cu: &Cu, needs: &Needs) -> Option<Vec<u8>> {
+    fn fit(&self, cu: &Cu, needs: &Needs) -> Option<WaveSimds> {
         if cu.lds_bytes + needs.lds_bytes > self.lds_per_cu
+            || needs.waves as usize > WAVES_PER_WORKGROUP
             || (needs.waves > 1 && cu.barriers >= BARRIERS_PER_CU)
         {
             return None;
         }
-        let mut simds = cu.simds.clone();
-        let mut placed = Vec::with_capacity(needs.waves as usize);
-        for _ in 0..needs.waves {
-            let (at, simd) = simds
+        let mut simds = cu.simds;
+        let mut placed = WaveSimds::default();
+        for place in &mut placed[..needs.waves as usize] {
+            let (at, simd) = simds[..self.simds_per_cu]
                 .iter_mut()
                 .enumerate()
                 .filter(|(_, s)| {
@@ -151,15 +161,14 @@ impl Dispatcher {
             simd.waves += 1;
             simd.vgprs += needs.vgprs;
             simd.sgprs += needs.sgprs;
-            placed.push(at as u8);
+            *place = at as u8;
         }
         Some(placed)
     }
 
     /// How many such workgroups an empty CU can hold: 0 if not even one.
     pub fn workgroups_per_cu(&self, needs: &Needs) -> u32 {
-        let simds = vec![Simd::default(); self.cus[0].simds.len()];
-        let mut cu = Cu { simds, lds_bytes: 0, barriers: 0 };
+        let mut cu = Cu::default();
         let mut held = 0;
         while let Some(simds) = self.fit(&cu, needs) {
             cu.take(needs, &simds);

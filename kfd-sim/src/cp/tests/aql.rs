@@ -326,3 +326,34 @@ fn hardware_queues_are_handed_out_and_reused() {
     queues[24].dispatch(Kernel::Ns(100), 0, signal);
     rig.wait(signal, 0);
 }
+
+#[test]
+fn a_dispatch_without_room_waits_and_holds_up_nobody_else() {
+    let rig = Rig::new();
+    let (holder, waiter, other) = (rig.queue(64), rig.queue(64), rig.queue(64));
+    // One and the same CU for two kernels that each need all of its LDS.
+    rig.cp.set_cu_mask(holder.id, &[1]).unwrap();
+    rig.cp.set_cu_mask(waiter.id, &[1]).unwrap();
+    let with_lds = |kernel, signal| {
+        let mut packet = dispatch(rig.kernel(kernel), 0, [2, 1, 1], signal);
+        packet[28..32].copy_from_slice(&65536u32.to_le_bytes());
+        packet
+    };
+    let (held, waited) = (rig.signal(1), rig.signal(1));
+    holder.submit(with_lds(Kernel::Spin, held));
+    rig.until(|| rig.cp.stats().instructions > 0, || "not started".into());
+    waiter.submit(with_lds(Kernel::Ns(1000), waited));
+    for _ in 0..5 {
+        let signal = rig.signal(1);
+        other.dispatch(Kernel::Ns(100_000), BARRIER, signal);
+        rig.wait(signal, 0);
+    }
+    assert_eq!(rig.value(waited), 1);
+    rig.release.store(true, SeqCst);
+    rig.wait(waited, 0);
+    rig.wait(held, 0);
+    let log = rig.cp.dispatch_log();
+    let entry = log.iter().find(|e| e.queue == waiter.id).unwrap();
+    assert_eq!(entry.cus_used, [1, 0, 0, 0]);
+    assert!(entry.end_ns - entry.start_ns > 500_000, "the wait for room is part of its time");
+}
