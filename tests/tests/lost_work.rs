@@ -79,8 +79,8 @@ fn queues_that_wait_for_each_others_lost_work_both_say_so() {
     let never = barrier(&lost, &[]);
     let [a, b] = [gpu.queue(), gpu.queue()];
     let on_a = barrier(&a, &[never]);
-    let on_b = barrier(&b, &[on_a.clone()]);
-    let on_a_again = barrier(&a, &[on_b.clone()]);
+    let on_b = barrier(&b, std::slice::from_ref(&on_a));
+    let on_a_again = barrier(&a, std::slice::from_ref(&on_b));
     drop(lost);
     for token in [on_a, on_b, on_a_again] {
         assert!(token.wait().is_err());
