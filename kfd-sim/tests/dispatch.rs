@@ -306,9 +306,8 @@ fn work_hops_between_eight_queues(rocr: &Rocr) {
             N as u64,
         ];
         stream.dispatch(saxpy, N.div_ceil(64) as u32, &args, 0, signals[stage]);
-        for i in 0..N {
-            expected[to][i] += alpha * expected[from][i];
-        }
+        let source = expected[from];
+        expected[to].iter_mut().zip(source).for_each(|(y, x)| *y += alpha * x);
     }
     assert_eq!(rocr.wait_below(signals[STAGES - 1], 1), 0);
     for (which, buffer) in buffers.iter().enumerate() {
