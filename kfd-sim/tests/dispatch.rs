@@ -176,7 +176,7 @@ fn kernels_on_the_simulated_gpu() {
     a_barrier_packet_waits_for_another_queue(&rocr);
     work_hops_between_eight_queues(&rocr);
     times_make_sense(&rocr);
-    faults_end_their_queue_only(&rocr);
+    errors_end_their_queue_and_memory_faults_all_queues(&rocr);
     large_copies_go_by_sdma(&rocr);
     assert_eq!(rocr.hsa_shut_down(), 0);
 }
@@ -364,7 +364,7 @@ fn large_copies_go_by_sdma(rocr: &Rocr) {
     }
 }
 
-fn faults_end_their_queue_only(rocr: &Rocr) {
+fn errors_end_their_queue_and_memory_faults_all_queues(rocr: &Rocr) {
     let (module, misc) = (Module::load(rocr, "fault"), Module::load(rocr, "misc"));
     let fine = Stream::new(rocr);
     let still_works = || {
@@ -387,7 +387,11 @@ fn faults_end_their_queue_only(rocr: &Rocr) {
     memory.dispatch(module.kernel("store_to"), 1, &[0x1234_5678, 5], 0, 0);
     eventually("the memory fault is reported", || !FAULTS.lock().unwrap().is_empty());
     assert_eq!(*FAULTS.lock().unwrap(), [0x1234_5000]);
-    still_works();
+    // Every queue of the process is off the hardware now, as with amdkfd.
+    let done = rocr.signal(1);
+    fine.dispatch(misc.kernel("empty"), 10, &[], BARRIER, done);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(rocr.wait_now(done), 1);
     assert_eq!(errors().len(), 2);
     let failures: Vec<_> =
         device().processor().stats().queues.into_values().filter_map(|q| q.failure).collect();

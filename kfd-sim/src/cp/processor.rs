@@ -43,11 +43,13 @@ pub(crate) struct Processor {
     make: Arc<MakeWorkgroup>,
     queues: BTreeMap<u32, Queue>,
     last_id: u32,
+    /// A memory fault took all queues off the hardware.
+    evicted: bool,
 }
 
 impl Processor {
     pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>) -> Self {
-        Self { spec, device, make, queues: BTreeMap::new(), last_id: 0 }
+        Self { spec, device, make, queues: BTreeMap::new(), last_id: 0, evicted: false }
     }
 
     /// Runs until told to stop.
@@ -238,10 +240,13 @@ impl Processor {
         };
         eprintln!("kfd-sim: queue {id} stopped: {what}");
         self.device.with_record(|r| r.queue(id).failure = Some(what));
-        let device = &self.device;
         match stop {
-            Stop::Memory(fault) => device.interrupts.memory_fault(id, fault),
+            Stop::Memory(fault) => {
+                self.evict();
+                self.device.interrupts.memory_fault(id, fault);
+            }
             Stop::Error(code, _) => {
+                let device = &self.device;
                 let reported = match (error_word(&queue.common, device), code.exception_bit()) {
                     (Some((word, event)), Some(bit)) => {
                         device.mem.or64(word, bit).map(|_| device.interrupts.event(event))
@@ -255,6 +260,16 @@ impl Processor {
                     eprintln!("kfd-sim: queue {id}: the error could not be reported: {fault}");
                 }
             }
+        }
+    }
+
+    /// Takes every queue off the hardware, as amdkfd does to the process whose kernel faulted (`kfd_dqm_evict_pasid`), before it
+    /// raises the event. New queues stay off it, too. amdkfd never brings them back; here that ends with the last queue,
+    /// so that a process can test it more than once.
+    fn evict(&mut self) {
+        self.evicted = true;
+        for queue in self.queues.values_mut() {
+            pause(queue, &mut self.device, |common| common.evicted = true);
         }
     }
 
@@ -279,6 +294,7 @@ impl Processor {
                 self.drop_dispatches(id);
                 let gone = self.queues.remove(&id).map(|_| 0).ok_or(CpError::UnknownQueue(id));
                 self.device.with_record(|r| r.hardware.remove(&id));
+                self.evicted &= !self.queues.is_empty();
                 self.remap(&mut stops);
                 gone
             }
@@ -369,7 +385,9 @@ impl Processor {
         self.last_id += 1;
         let id = self.last_id;
         let mask = CuMask::full(&self.spec.shape);
-        self.queues.insert(id, Queue { common: Common::new(id, desc, hardware, mask), body });
+        let mut common = Common::new(id, desc, hardware, mask);
+        common.evicted = self.evicted;
+        self.queues.insert(id, Queue { common, body });
         self.device.with_record(|r| {
             r.hardware.insert(id, hardware);
             r.queue(id);

@@ -117,6 +117,8 @@ pub(crate) struct Common {
     pub suspended: bool,
     /// Paused by a test.
     pub stalled: bool,
+    /// Taken off the hardware after a memory fault.
+    pub evicted: bool,
     /// Events that came due while paused.
     pub held: Vec<What>,
     /// Stopped for good.
@@ -137,6 +139,7 @@ impl Common {
             ready_at: 0,
             suspended,
             stalled: false,
+            evicted: false,
             held: Vec::new(),
             failed: false,
             inject_fault: false,
@@ -146,7 +149,7 @@ impl Common {
     }
 
     pub fn paused(&self) -> bool {
-        self.suspended || self.stalled
+        self.suspended || self.stalled || self.evicted
     }
 
     fn take_ring(&self) -> bool {
