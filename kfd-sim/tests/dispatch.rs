@@ -176,8 +176,9 @@ fn kernels_on_the_simulated_gpu() {
     a_barrier_packet_waits_for_another_queue(&rocr);
     work_hops_between_eight_queues(&rocr);
     times_make_sense(&rocr);
-    errors_end_their_queue_and_memory_faults_all_queues(&rocr);
     large_copies_go_by_sdma(&rocr);
+    // Last: after a memory fault nothing runs any more.
+    errors_end_their_queue_and_memory_faults_all_queues(&rocr);
     assert_eq!(rocr.hsa_shut_down(), 0);
 }
 
