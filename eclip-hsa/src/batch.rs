@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 use crate::memory::BufferRef;
 use crate::module::Kernel;
 use crate::packet::{BARRIER_DEPENDENCIES, Barrier, FenceScope, Header, KernelDispatch, Packet, PacketKind};
+use crate::pin::Pin;
 use crate::queue::Queue;
-use crate::token::{Pin, Token};
+use crate::queue_state::Work;
+use crate::token::Token;
 
 /// Packets for one queue, not submitted yet. Made by [`Queue::batch`].
 ///
@@ -25,12 +27,12 @@ pub struct Batch<'a> {
 
 /// A checked batch.
 #[derive(Debug, Default)]
-pub(crate) struct Prepared {
+struct Prepared {
     items: Vec<Item>,
     concurrent: bool,
-    pub(crate) kernargs: Vec<u8>,
-    pub(crate) buffers: Vec<BufferRef>,
-    pub(crate) kernels: Vec<Kernel>,
+    kernargs: Vec<u8>,
+    buffers: Vec<BufferRef>,
+    kernels: Vec<Kernel>,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,7 @@ enum Item {
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(queue: &'a Queue) -> Self {
+    fn new(queue: &'a Queue) -> Self {
         Self { queue, work: Prepared::default() }
     }
 
@@ -116,7 +118,8 @@ impl<'a> Batch<'a> {
     /// [`Error::Invalid`] for an empty batch.
     pub fn try_submit(&self) -> Result<Token> {
         self.check()?;
-        self.queue.state().try_submit(&self.work)
+        let (ticket, time) = self.queue.state().try_submit(&self.work)?;
+        Ok(Token::new(self.queue.state().clone(), ticket, time))
     }
 
     /// Submits the batch, waiting for room for at most `timeout`.
@@ -125,7 +128,8 @@ impl<'a> Batch<'a> {
     /// As [`Batch::try_submit`]; [`Error::WouldBlock`] after the time is over.
     pub fn submit(&self, timeout: Duration) -> Result<Token> {
         self.check()?;
-        self.queue.state().submit(&self.work, timeout)
+        let (ticket, time) = self.queue.state().submit(&self.work, timeout)?;
+        Ok(Token::new(self.queue.state().clone(), ticket, time))
     }
 
     fn check(&self) -> Result<()> {
@@ -150,9 +154,59 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Prepared {
+impl Queue {
+    /// Several packets to be submitted together: one reservation, one doorbell, one signal.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    /// Submits one kernel, waiting for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Batch::submit`].
+    pub fn dispatch(&self, dispatch: Dispatch, timeout: Duration) -> Result<Token> {
+        let mut batch = self.batch();
+        batch.dispatch(dispatch)?;
+        batch.submit(timeout)
+    }
+
+    /// Submits one kernel without waiting.
+    ///
+    /// # Errors
+    /// As [`Batch::try_submit`].
+    pub fn try_dispatch(&self, dispatch: Dispatch) -> Result<Token> {
+        let mut batch = self.batch();
+        batch.dispatch(dispatch)?;
+        batch.try_submit()
+    }
+
+    /// Holds up everything that is submitted to this queue later until all of `after` is complete: barrier-AND packets,
+    /// one for each five. Waits for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`Batch::submit`].
+    pub fn barrier_and(&self, after: &[Token], timeout: Duration) -> Result<Token> {
+        let mut batch = self.batch();
+        batch.barrier_and(after)?;
+        batch.submit(timeout)
+    }
+}
+
+impl Work for Prepared {
+    fn kernargs(&self) -> &[u8] {
+        &self.kernargs
+    }
+
+    fn buffers(&self) -> &[BufferRef] {
+        &self.buffers
+    }
+
+    fn kernels(&self) -> &[Kernel] {
+        &self.kernels
+    }
+
     /// For each barrier, the dependencies that are not complete, held so that their signals stay theirs.
-    pub(crate) fn pins(&self) -> Result<Vec<Vec<Pin>>> {
+    fn pins(&self) -> Result<Vec<Vec<Pin>>> {
         let pin = |token: &Token| match token.pin() {
             // Not pending any more: complete, and then there is nothing to wait for, or lost.
             Ok(None) => token.failure().map(|failure| Err(failure.into())),
@@ -170,13 +224,7 @@ impl Prepared {
     /// In order: each kernel has the barrier bit, the last packet the signal; host data is acquired by the first packet and
     /// results are released by the last. Side by side: every packet decrements the signal and releases to the host, because
     /// any of them may be the last.
-    pub(crate) fn packets(
-        &self,
-        signal: u64,
-        kernargs: u64,
-        pins: &[Vec<Pin>],
-        agent: &Agent,
-    ) -> (Vec<Packet>, i64) {
+    fn packets(&self, signal: u64, kernargs: u64, pins: &[Vec<Pin>], agent: &Agent) -> (Vec<Packet>, i64) {
         let mut packets = Vec::with_capacity(self.items.len() + 2);
         let mut pins = pins.iter();
         let mut first_kernel = true;

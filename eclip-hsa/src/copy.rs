@@ -4,12 +4,12 @@
 //! refuses to pin pages that are read-only (a `static` table, a mapped file of weights). The copy is asynchronous and
 //! waited for here, so that a GPU that was lost meanwhile ends the wait. Any thread.
 
-use crate::agent::{Agent, PoolKind};
+use crate::agent::Agent;
+use crate::agent_info::PoolKind;
+use crate::block::Block;
 use crate::error::Result;
 use crate::flights::Completion;
-use crate::memory::Block;
-use crate::signal::Signal;
-use crate::token::LOOK_EVERY;
+use crate::signal::{LOOK_EVERY, Signal};
 
 /// Largest block that is copied at once.
 const STAGING_BYTES: usize = 4 << 20;
@@ -21,12 +21,46 @@ pub(crate) enum Direction {
     FromDevice,
 }
 
+/// Copies between `host` and the block's bytes from `start` on.
+///
+/// # Safety
+/// `host` must be valid for `bytes` bytes, for writes if that is the direction, and `start + bytes` must lie in the block;
+/// nothing else may use either range meanwhile.
+pub(crate) unsafe fn transfer(
+    block: &Block,
+    direction: Direction,
+    start: usize,
+    host: *mut u8,
+    bytes: usize,
+) -> Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let place = block.address().wrapping_add(start);
+    match direction {
+        // SAFETY: the caller's promise; host-visible memory is ordinary memory to the host.
+        Direction::ToDevice if block.is_host_visible() => unsafe {
+            place.copy_from_nonoverlapping(host, bytes)
+        },
+        // SAFETY: as above.
+        Direction::FromDevice if block.is_host_visible() => unsafe {
+            host.copy_from_nonoverlapping(place, bytes)
+        },
+        _ => {
+            block.agent().check_alive()?;
+            // SAFETY: the caller's promise; memory that the host does not see is the agent's own.
+            return unsafe { copy(block.agent(), direction, place, host, bytes) };
+        }
+    }
+    Ok(())
+}
+
 /// Copies `bytes` bytes between `host` and `device`.
 ///
 /// # Safety
 /// Both must be valid for `bytes` bytes, the target for writes; `device` must be memory of `agent`, and nothing else may use
 /// either range meanwhile.
-pub(crate) unsafe fn copy(
+unsafe fn copy(
     agent: &Agent,
     direction: Direction,
     device: *mut u8,

@@ -250,6 +250,14 @@ impl Dispatch {
     }
 }
 
+impl Kernel {
+    /// A dispatch of this kernel with `grid` work-items in workgroups of `workgroup`, both in x, y, z, still without
+    /// arguments. What is wrong with it is said when it is submitted.
+    pub fn dispatch(&self, grid: [u32; 3], workgroup: [u32; 3]) -> Dispatch {
+        Dispatch::new(self, grid, workgroup)
+    }
+}
+
 fn lower(arg: &Arg) -> kernarg::Arg<'_> {
     match arg {
         Arg::Buffer(buffer) => kernarg::Arg::Buffer(buffer.address()),

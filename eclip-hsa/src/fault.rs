@@ -1,7 +1,7 @@
 //! Where ROCr's thread leaves a queue's first error.
 //!
 //! The error callback runs on a thread of ROCr's while it may hold locks, so it stores one word and returns. Waiting threads
-//! look at the word at least every [`crate::token::LOOK_EVERY`].
+//! look at the word at least every [`crate::signal::LOOK_EVERY`].
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};

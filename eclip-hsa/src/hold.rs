@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use crate::block::Block;
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
-use crate::memory::{Block, BufferRef};
+use crate::memory::BufferRef;
 use crate::module::Kernel;
+use crate::pin::Pin;
 use crate::signal::{GpuTime, TimeCell};
-use crate::token::Pin;
 
 /// Kernarg memory of one queue.
 pub(crate) struct Kernargs {

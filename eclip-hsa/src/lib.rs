@@ -57,18 +57,22 @@
 //! It starts no threads, has no global state besides ROCr's own, and allocates no memory of the GPU behind its user's back
 //! but the kernargs of each queue. It does not compile kernels, and it does not depend on HIP.
 
+mod agent_info;
+mod block;
 mod copy;
 mod driver;
 mod fault;
 mod flights;
 mod hold;
 mod kernarg_ring;
+mod pin;
 mod port;
 mod prefix;
 mod queue_builder;
 mod queue_state;
 mod ring;
 mod signal;
+mod status;
 
 pub mod agent;
 pub mod batch;
@@ -99,7 +103,8 @@ pub use error::{Error, Failure, Result};
 pub use memory::Buffer;
 pub use module::{Kernel, Module};
 pub use pool::{Pool, PoolBuilder};
-pub use queue::{Queue, QueueBuilder};
+pub use queue::Queue;
+pub use queue_builder::QueueBuilder;
 pub use runtime::Runtime;
 pub use signal::GpuTime;
 pub use token::Token;

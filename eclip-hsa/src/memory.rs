@@ -8,13 +8,13 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Pod;
-use hsa_sys::hsa_agent_t;
 
-use crate::agent::{Agent, PoolKind};
-use crate::copy::{Direction, copy};
+use crate::agent::Agent;
+use crate::agent_info::PoolKind;
+use crate::block::{Block, Lease, READERS, WRITER};
+use crate::copy::{Direction, transfer};
 use crate::error::{Error, Result};
 
 /// Memory of `T`s that kernels can use.
@@ -23,26 +23,6 @@ pub struct Buffer<T> {
     len: usize,
     items: PhantomData<T>,
 }
-
-/// One allocation.
-pub(crate) struct Block {
-    agent: Agent,
-    address: *mut u8,
-    bytes: usize,
-    host_visible: bool,
-    /// The agent whose memory it is.
-    owner: hsa_agent_t,
-    /// Who has it: 0 nobody, `WRITER` the host exclusively, `READERS` + n shared by n host readers, else n submissions.
-    users: AtomicU32,
-}
-
-const WRITER: u32 = u32::MAX;
-const READERS: u32 = 1 << 31;
-
-// SAFETY: `address` is memory that any thread may use; `users` decides who may when.
-unsafe impl Send for Block {}
-// SAFETY: as for Send.
-unsafe impl Sync for Block {}
 
 impl Agent {
     /// Memory on this GPU, zeroed. The host reaches it by copying ([`Buffer::write`], [`Buffer::to_vec`]).
@@ -53,9 +33,9 @@ impl Agent {
         self.check_alive()?;
         let bytes = byte_size::<T>(len)?;
         let block = Block::new(self, self, PoolKind::CoarseGrained, bytes)?;
-        let words = block.bytes / 4;
+        let words = block.bytes() / 4;
         // SAFETY: the block is ours, `bytes` rounded up to whole words long, and nothing uses it yet.
-        let status = unsafe { (self.runtime().hsa().hsa_amd_memory_fill)(block.address.cast(), 0, words) };
+        let status = unsafe { (self.runtime().hsa().hsa_amd_memory_fill)(block.address().cast(), 0, words) };
         self.runtime().check("hsa_amd_memory_fill", status)?;
         Ok(Buffer { block: Arc::new(block), len, items: PhantomData })
     }
@@ -95,12 +75,12 @@ impl<T: Pod> Buffer<T> {
 
     /// The address that kernels see.
     pub fn address(&self) -> u64 {
-        self.block.address as u64
+        self.block.address() as u64
     }
 
     /// Whether the host can map it.
     pub fn is_host_visible(&self) -> bool {
-        self.block.host_visible
+        self.block.is_host_visible()
     }
 
     /// Copies `items` to the beginning of the buffer.
@@ -121,7 +101,7 @@ impl<T: Pod> Buffer<T> {
         let host = items.as_ptr().cast_mut().cast();
         // SAFETY: the range is inside the block, which no work in flight and no mapping has (the lease); `items` is host memory
         // of the same length, only read, and cannot overlap memory that only this crate hands out.
-        unsafe { self.block.copy(Direction::ToDevice, range.start, host, range.len()) }
+        unsafe { transfer(&self.block, Direction::ToDevice, range.start, host, range.len()) }
     }
 
     /// Copies the beginning of the buffer into `items`.
@@ -140,7 +120,9 @@ impl<T: Pod> Buffer<T> {
         let range = self.range(first, items.len())?;
         let _lease = self.block.lease(READERS)?;
         // SAFETY: as in `write_at`, in the other direction; any bytes are a valid T (Pod).
-        unsafe { self.block.copy(Direction::FromDevice, range.start, items.as_mut_ptr().cast(), range.len()) }
+        unsafe {
+            transfer(&self.block, Direction::FromDevice, range.start, items.as_mut_ptr().cast(), range.len())
+        }
     }
 
     /// A copy of the whole contents.
@@ -181,7 +163,7 @@ impl<T: Pod> Buffer<T> {
     }
 
     fn check_host_visible(&self) -> Result<()> {
-        if self.block.host_visible {
+        if self.block.is_host_visible() {
             return Ok(());
         }
         Err(Error::Range(
@@ -210,8 +192,8 @@ impl<T> Clone for Buffer<T> {
 
 impl<T> std::fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let place = if self.block.host_visible { "host" } else { "device" };
-        write!(f, "Buffer({} x {} bytes at {:p}, {place})", self.len, size_of::<T>(), self.block.address)
+        let place = if self.block.is_host_visible() { "host" } else { "device" };
+        write!(f, "Buffer({} x {} bytes at {:p}, {place})", self.len, size_of::<T>(), self.block.address())
     }
 }
 
@@ -225,7 +207,7 @@ pub struct BufferRef {
 impl BufferRef {
     /// The address that the kernel gets.
     pub fn address(&self) -> u64 {
-        self.block.address as u64 + self.offset as u64
+        self.block.address() as u64 + self.offset as u64
     }
 }
 
@@ -259,7 +241,7 @@ impl<T: Pod> Deref for Mapped<'_, T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         // SAFETY: host-visible memory of `len` items, initialised when it was allocated; the lease keeps writers away.
-        unsafe { std::slice::from_raw_parts(self.lease.0.address.cast(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.lease.address().cast(), self.len) }
     }
 }
 
@@ -267,168 +249,14 @@ impl<T: Pod> Deref for MappedMut<'_, T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         // SAFETY: as for Mapped; the lease is exclusive.
-        unsafe { std::slice::from_raw_parts(self.lease.0.address.cast(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.lease.address().cast(), self.len) }
     }
 }
 
 impl<T: Pod> DerefMut for MappedMut<'_, T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and this borrow of the exclusive lease is unique.
-        unsafe { std::slice::from_raw_parts_mut(self.lease.0.address.cast(), self.len) }
-    }
-}
-
-impl Block {
-    /// Host memory that `agent` can use.
-    pub(crate) fn host(agent: &Agent, kind: PoolKind, bytes: usize) -> Result<Self> {
-        agent.check_alive()?;
-        let cpus = agent.runtime().cpus();
-        let owner = cpus.iter().find(|cpu| cpu.pool(kind).is_some());
-        let owner =
-            owner.ok_or_else(|| Error::Invalid(format!("ROCr shows no {kind:?} memory pool on any CPU")))?;
-        let block = Self::new(agent, owner, kind, bytes)?;
-        // SAFETY: the block is host memory of `block.bytes` bytes that nothing uses yet.
-        unsafe { block.address.write_bytes(0, block.bytes) };
-        Ok(block)
-    }
-
-    fn new(user: &Agent, owner: &Agent, kind: PoolKind, bytes: usize) -> Result<Self> {
-        let runtime = user.runtime();
-        let pool =
-            owner.pool(kind).ok_or_else(|| Error::Invalid(format!("{owner} has no {kind:?} memory pool")))?;
-        // Whole words, so that it can be filled by words.
-        let bytes = bytes.next_multiple_of(4);
-        let mut address = std::ptr::null_mut();
-        // SAFETY: the pool is alive as long as the runtime; `address` is written on success.
-        let status =
-            unsafe { (runtime.hsa().hsa_amd_memory_pool_allocate)(pool.handle, bytes, 0, &raw mut address) };
-        runtime.check("hsa_amd_memory_pool_allocate", status).map_err(|error| match error {
-            Error::Hsa { call, status, text, .. } => Error::Hsa {
-                call,
-                status,
-                text,
-                context: format!(": {bytes} bytes of {kind:?} memory of {owner}"),
-            },
-            other => other,
-        })?;
-        let block = Self {
-            agent: user.clone(),
-            address: address.cast(),
-            bytes,
-            host_visible: !owner.is_gpu(),
-            owner: owner.handle(),
-            users: AtomicU32::new(0),
-        };
-        if !owner.is(user) {
-            let handle = user.handle();
-            // SAFETY: the allocation is ours, and one agent is listed.
-            let status = unsafe {
-                (runtime.hsa().hsa_amd_agents_allow_access)(1, &raw const handle, std::ptr::null(), address)
-            };
-            runtime.check("hsa_amd_agents_allow_access", status)?;
-        }
-        Ok(block)
-    }
-
-    pub(crate) fn agent(&self) -> &Agent {
-        &self.agent
-    }
-
-    pub(crate) fn owner(&self) -> hsa_agent_t {
-        self.owner
-    }
-
-    pub(crate) fn address(&self) -> *mut u8 {
-        self.address
-    }
-
-    /// Gives the buffer to one more submission. It must be returned with [`Block::leave`] when the work is complete.
-    pub(crate) fn enter(&self) -> Result<()> {
-        // Acquire: pairs with the release of a host writer's lease, so the kernel's packet is written after its data.
-        self.users
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| (n < READERS - 1).then_some(n + 1))
-            .map(drop)
-            .map_err(|_| self.busy("mapped by the host: drop the mapping before a kernel uses it"))
-    }
-
-    pub(crate) fn leave(&self) {
-        // Release: pairs with the acquire of a host lease, so the host sees what the completed work wrote.
-        self.users.fetch_sub(1, Ordering::Release);
-    }
-
-    fn lease(&self, kind: u32) -> Result<Lease<'_>> {
-        let take = || {
-            // Acquire: pairs with the release in `leave` and of another lease.
-            self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| match (n, kind) {
-                (0, WRITER) => Some(WRITER),
-                (0, _) => Some(READERS + 1),
-                (n, READERS) if n > READERS && n < WRITER - 1 => Some(n + 1),
-                _ => None,
-            })
-        };
-        // Completed work lets go of its buffers when somebody looks: look, then try once more.
-        if take().is_err() {
-            self.agent.runtime().sweep_queues();
-            take().map_err(|n| {
-                self.busy(if n > READERS {
-                    "mapped by the host elsewhere: drop that mapping first"
-                } else {
-                    "in flight: wait for the work that uses it, or drop its queue if that has failed"
-                })
-            })?;
-        }
-        Ok(Lease(self))
-    }
-
-    fn busy(&self, state: &'static str) -> Error {
-        Error::BufferBusy { address: self.address as u64, bytes: self.bytes, state }
-    }
-
-    /// Copies between `host` and the block's bytes from `start` on.
-    ///
-    /// # Safety
-    /// `host` must be valid for `bytes` bytes, for writes if that is the direction, and `start + bytes` must lie in the block;
-    /// nothing else may use either range meanwhile.
-    unsafe fn copy(&self, direction: Direction, start: usize, host: *mut u8, bytes: usize) -> Result<()> {
-        if bytes == 0 {
-            return Ok(());
-        }
-        let place = self.address.wrapping_add(start);
-        match direction {
-            // SAFETY: the caller's promise; host-visible memory is ordinary memory to the host.
-            Direction::ToDevice if self.host_visible => unsafe {
-                place.copy_from_nonoverlapping(host, bytes)
-            },
-            // SAFETY: as above.
-            Direction::FromDevice if self.host_visible => unsafe {
-                host.copy_from_nonoverlapping(place, bytes)
-            },
-            _ => {
-                self.agent.check_alive()?;
-                // SAFETY: the caller's promise; memory that the host does not see is the agent's own.
-                return unsafe { copy(&self.agent, direction, place, host, bytes) };
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: the allocation is ours and no handle is left: no host borrow and no work in flight.
-        unsafe { (self.agent.runtime().hsa().hsa_amd_memory_pool_free)(self.address.cast()) };
-    }
-}
-
-/// The host's turn.
-struct Lease<'a>(&'a Block);
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        // Release: pairs with the acquire of the next user. Only lease holders change the word while there are any.
-        let _ = self.0.users.fetch_update(Ordering::Release, Ordering::Relaxed, |n| {
-            Some(if n == WRITER || n == READERS + 1 { 0 } else { n - 1 })
-        });
+        unsafe { std::slice::from_raw_parts_mut(self.lease.address().cast(), self.len) }
     }
 }
 

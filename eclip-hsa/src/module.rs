@@ -14,7 +14,6 @@ use hsa_sys::*;
 
 use crate::agent::Agent;
 use crate::code_object::{CodeObject, KernelMeta};
-use crate::dispatch::Dispatch;
 use crate::error::{Error, Result};
 use crate::kernarg::KernargLayout;
 
@@ -277,12 +276,6 @@ impl Kernel {
     /// Where its arguments go.
     pub fn layout(&self) -> &KernargLayout {
         &self.shared.layout
-    }
-
-    /// A dispatch of this kernel with `grid` work-items in workgroups of `workgroup`, both in x, y, z, still without
-    /// arguments. What is wrong with it is said when it is submitted.
-    pub fn dispatch(&self, grid: [u32; 3], workgroup: [u32; 3]) -> Dispatch {
-        Dispatch::new(self, grid, workgroup)
     }
 
     pub(crate) fn object(&self) -> u64 {

@@ -10,7 +10,8 @@ use crate::agent::Agent;
 use crate::budget::QueueBudget;
 use crate::cu_mask::CuMask;
 use crate::error::{Error, Result};
-use crate::queue::{Queue, QueueBuilder};
+use crate::queue::Queue;
+use crate::queue_builder::QueueBuilder;
 
 /// Queues beyond this many have been seen to make latency "significantly and unpredictably" worse on an MI50 under ROCm 5.2
 /// (ECLIP, ISLPED 2025), although the hardware has 24: the audit warns. Measure it on your machine.

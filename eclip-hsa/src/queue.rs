@@ -8,19 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hsa_sys::hsa_queue_t;
+use std::ptr::NonNull;
+
+use hsa_sys::{HSA_STATUS_SUCCESS, hsa_queue_t};
 
 use crate::agent::Agent;
-use crate::batch::Batch;
 use crate::counts::PacketCounts;
 use crate::cu_mask::CuMask;
-use crate::dispatch::Dispatch;
 use crate::error::{Failure, Result};
-use crate::queue_builder::reported_mask;
 use crate::queue_state::QueueState;
-use crate::token::Token;
-
-pub use crate::queue_builder::QueueBuilder;
 
 /// An AQL queue. See the module's text.
 pub struct Queue {
@@ -30,11 +26,6 @@ pub struct Queue {
 impl Queue {
     pub(crate) fn new(state: Arc<QueueState>) -> Self {
         Self { state }
-    }
-
-    /// A queue on `agent`, to be made.
-    pub fn builder(agent: &Agent) -> QueueBuilder {
-        QueueBuilder::new(agent)
     }
 
     /// Its label.
@@ -90,46 +81,10 @@ impl Queue {
         self.state.failure()
     }
 
-    /// Several packets to be submitted together: one reservation, one doorbell, one signal.
-    pub fn batch(&self) -> Batch<'_> {
-        Batch::new(self)
-    }
-
-    /// Submits one kernel, waiting for room for at most `timeout`.
-    ///
-    /// # Errors
-    /// As [`Batch::submit`].
-    pub fn dispatch(&self, dispatch: Dispatch, timeout: Duration) -> Result<Token> {
-        let mut batch = self.batch();
-        batch.dispatch(dispatch)?;
-        batch.submit(timeout)
-    }
-
-    /// Submits one kernel without waiting.
-    ///
-    /// # Errors
-    /// As [`Batch::try_submit`].
-    pub fn try_dispatch(&self, dispatch: Dispatch) -> Result<Token> {
-        let mut batch = self.batch();
-        batch.dispatch(dispatch)?;
-        batch.try_submit()
-    }
-
-    /// Holds up everything that is submitted to this queue later until all of `after` is complete: barrier-AND packets,
-    /// one for each five. Waits for room for at most `timeout`.
-    ///
-    /// # Errors
-    /// As [`Batch::submit`].
-    pub fn barrier_and(&self, after: &[Token], timeout: Duration) -> Result<Token> {
-        let mut batch = self.batch();
-        batch.barrier_and(after)?;
-        batch.submit(timeout)
-    }
-
     /// Waits until everything submitted so far is complete.
     ///
     /// # Errors
-    /// [`Error::Timeout`], or [`Error::Failed`] if the queue is dead.
+    /// [`crate::Error::Timeout`], or [`crate::Error::Failed`] if the queue is dead.
     pub fn drain(&self, timeout: Duration) -> Result<()> {
         self.state.drain(timeout)
     }
@@ -153,4 +108,13 @@ impl fmt::Debug for Queue {
         out.field("label", &self.state.parts().label).field("id", &self.id()).field("size", &self.size());
         out.field("mask", &self.state.parts().mask).finish()
     }
+}
+
+/// The mask of a live queue as ROCr reports it.
+pub(crate) fn reported_mask(agent: &Agent, queue: NonNull<hsa_queue_t>) -> Option<Vec<u32>> {
+    let get = agent.runtime().hsa().hsa_amd_queue_cu_get_mask?;
+    let mut words = vec![0u32; (agent.topology().ok()?.cu_count() as usize).div_ceil(32)];
+    // SAFETY: the queue is alive, and there is room for as many bits as are asked for.
+    let status = unsafe { get(queue.as_ptr(), words.len() as u32 * 32, words.as_mut_ptr()) };
+    (status == HSA_STATUS_SUCCESS).then_some(words)
 }

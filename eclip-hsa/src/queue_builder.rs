@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use hsa_sys::*;
 
-use crate::agent::{Agent, PoolKind};
+use crate::agent::Agent;
+use crate::agent_info::PoolKind;
+use crate::block::Block;
 use crate::budget::QueueBudget;
 use crate::cu_mask::{CuMask, MaskError};
 use crate::error::{Error, Result};
 use crate::fault::{FaultCell, on_queue_error};
 use crate::hold::Kernargs;
 use crate::kernarg_ring::KernargRing;
-use crate::memory::Block;
-use crate::queue::Queue;
+use crate::queue::{Queue, reported_mask};
 use crate::queue_state::{Parts, QueueState};
 
 /// How a queue is made. See [`Queue::builder`].
@@ -29,6 +30,13 @@ pub struct QueueBuilder {
     drain: Duration,
     pub(crate) oversubscribe: bool,
     pub(crate) ignore_hsa_cu_mask: bool,
+}
+
+impl Queue {
+    /// A queue on `agent`, to be made.
+    pub fn builder(agent: &Agent) -> QueueBuilder {
+        QueueBuilder::new(agent)
+    }
 }
 
 impl QueueBuilder {
@@ -226,15 +234,6 @@ fn create(options: QueueBuilder) -> Result<Queue> {
     runtime.add_queue(weak, agent.handle());
     drop(creation);
     Ok(Queue::new(state))
-}
-
-/// The mask of a live queue as ROCr reports it.
-pub(crate) fn reported_mask(agent: &Agent, queue: NonNull<hsa_queue_t>) -> Option<Vec<u32>> {
-    let get = agent.runtime().hsa().hsa_amd_queue_cu_get_mask?;
-    let mut words = vec![0u32; (agent.topology().ok()?.cu_count() as usize).div_ceil(32)];
-    // SAFETY: the queue is alive, and there is room for as many bits as are asked for.
-    let status = unsafe { get(queue.as_ptr(), words.len() as u32 * 32, words.as_mut_ptr()) };
-    (status == HSA_STATUS_SUCCESS).then_some(words)
 }
 
 /// Destroys a queue that was created but could not be set up.

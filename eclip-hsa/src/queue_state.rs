@@ -11,18 +11,20 @@ use std::time::{Duration, Instant};
 use hsa_sys::*;
 
 use crate::agent::Agent;
-use crate::batch::Prepared;
 use crate::counts::{Counters, PacketCounts};
 use crate::cu_mask::CuMask;
 use crate::error::{Error, Failure, Result};
 use crate::fault::FaultCell;
 use crate::flights::{Flights, Status, Ticket};
 use crate::hold::{Hold, Kernargs};
+use crate::memory::BufferRef;
+use crate::module::Kernel;
+use crate::packet::Packet;
+use crate::pin::{Awaitable, Awaited, Pin, Seen};
 use crate::port::HsaPort;
 use crate::ring::{Refused, Ring};
 use crate::runtime::Sweep;
 use crate::signal::{Signal, TimeCell};
-use crate::token::{Awaited, Pin, Token};
 
 /// What a queue is made of.
 pub(crate) struct Parts {
@@ -56,6 +58,20 @@ pub(crate) struct QueueState {
 unsafe impl Send for QueueState {}
 // SAFETY: as for Send.
 unsafe impl Sync for QueueState {}
+
+/// What is submitted, as the queue needs it.
+pub(crate) trait Work {
+    /// Arguments of all kernels.
+    fn kernargs(&self) -> &[u8];
+    /// Buffers that the kernels use.
+    fn buffers(&self) -> &[BufferRef];
+    /// The kernels.
+    fn kernels(&self) -> &[Kernel];
+    /// For each barrier, the dependencies that are not complete.
+    fn pins(&self) -> Result<Vec<Vec<Pin>>>;
+    /// The packets, and by how much they decrement `signal`.
+    fn packets(&self, signal: u64, kernargs: u64, pins: &[Vec<Pin>], agent: &Agent) -> (Vec<Packet>, i64);
+}
 
 /// A submission that waits for others.
 #[derive(Clone)]
@@ -107,10 +123,6 @@ impl QueueState {
         &self.parts.label
     }
 
-    pub(crate) fn agent(&self) -> &Agent {
-        &self.parts.agent
-    }
-
     /// Most packets and kernarg bytes of one submission.
     pub(crate) fn limits(&self) -> (u64, u64) {
         (u64::from(self.ring.size()), self.parts.kernargs.ring.largest())
@@ -121,32 +133,13 @@ impl QueueState {
         self.failure_at(u64::MAX, &mut Vec::new())
     }
 
-    /// Where a submission stands; the failure if it will never be complete.
-    pub(crate) fn status(
-        &self,
-        ticket: Ticket,
-        seen: &mut Vec<(*const Self, u64)>,
-    ) -> std::result::Result<Status, Arc<Failure>> {
-        match self.flights.poll(ticket) {
-            Status::Done => return Ok(Status::Done),
-            Status::Lost => return Err(self.own_failure().unwrap_or_else(|| self.destroyed())),
-            Status::Pending => {}
-        }
-        match self.failure_at(ticket.position, seen) {
-            // It may have completed between the two looks.
-            Some(_) if self.flights.poll(ticket) == Status::Done => Ok(Status::Done),
-            Some(failure) => Err(failure),
-            None => Ok(Status::Pending),
-        }
-    }
-
     /// Why what stands at `position` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
     /// not affected by it. `seen` are the questions that are being asked already, for queues may wait for each other.
-    fn failure_at(&self, position: u64, seen: &mut Vec<(*const Self, u64)>) -> Option<Arc<Failure>> {
+    fn failure_at(&self, position: u64, seen: &mut Seen) -> Option<Arc<Failure>> {
         if let Some(failure) = self.own_failure() {
             return Some(failure);
         }
-        let question = (std::ptr::from_ref(self), position);
+        let question = (std::ptr::from_ref(self).cast::<()>(), position);
         // Acquire: pairs with the release in `waits_for`; whoever got the token of a waiting submission sees its entry.
         if self.waiting_len.load(Ordering::Acquire) == 0 || seen.contains(&question) {
             return None;
@@ -214,7 +207,7 @@ impl QueueState {
     }
 
     /// Writes the packets, if there is room for everything. Fails without effect otherwise.
-    pub(crate) fn try_submit(self: &Arc<Self>, work: &Prepared) -> Result<Token> {
+    pub(crate) fn try_submit(&self, work: &impl Work) -> Result<(Ticket, Option<TimeCell>)> {
         if let Some(failure) = self.failure() {
             return Err(failure.into());
         }
@@ -223,8 +216,8 @@ impl QueueState {
         let full = |what| Error::WouldBlock { queue: self.parts.label.clone(), what };
         let mut hold = Hold {
             kernargs: None,
-            buffers: Vec::with_capacity(work.buffers.len()),
-            _kernels: work.kernels.clone(),
+            buffers: Vec::with_capacity(work.buffers().len()),
+            _kernels: work.kernels().to_vec(),
             pins: Vec::new(),
             time: None,
         };
@@ -235,14 +228,14 @@ impl QueueState {
             claim = self.flights.claim(|| Signal::new(&self.parts.agent))?;
         }
         let claim = claim.ok_or_else(|| full("submission slot"))?;
-        for buffer in &work.buffers {
+        for buffer in work.buffers() {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
             buffer.block.enter()?;
             hold.buffers.push(buffer.clone());
         }
         let mut address = 0;
-        if !work.kernargs.is_empty() {
-            let bytes = work.kernargs.len() as u64;
+        if !work.kernargs().is_empty() {
+            let bytes = work.kernargs().len() as u64;
             let mut range = self.parts.kernargs.ring.alloc(bytes);
             if range.is_none() && self.sweep_all() > 0 {
                 range = self.parts.kernargs.ring.alloc(bytes);
@@ -251,7 +244,7 @@ impl QueueState {
             let place = self.parts.kernargs.block.address().wrapping_add(range.offset);
             // SAFETY: the range lies in the block and is ours until the hold gives it back; no kernel reads it, because
             // its last user's work is complete.
-            unsafe { std::ptr::copy_nonoverlapping(work.kernargs.as_ptr(), place, work.kernargs.len()) };
+            unsafe { std::ptr::copy_nonoverlapping(work.kernargs().as_ptr(), place, work.kernargs().len()) };
             address = place as u64;
             hold.kernargs = Some((self.parts.kernargs.clone(), range));
         }
@@ -277,11 +270,11 @@ impl QueueState {
         if !awaited.is_empty() {
             self.waits_for(position, awaited.into());
         }
-        Ok(Token::new(self.clone(), ticket, time))
+        Ok((ticket, time))
     }
 
     /// As [`QueueState::try_submit`], waiting for room. No lock is held while waiting.
-    pub(crate) fn submit(self: &Arc<Self>, work: &Prepared, timeout: Duration) -> Result<Token> {
+    pub(crate) fn submit(&self, work: &impl Work, timeout: Duration) -> Result<(Ticket, Option<TimeCell>)> {
         let begin = Instant::now();
         let mut tries = 0u32;
         loop {
@@ -347,6 +340,34 @@ impl QueueState {
         self.flights.close();
         let waiting = std::mem::take(&mut *self.waiting.lock().expect("no panic while it is held"));
         drop(waiting);
+    }
+}
+
+impl Awaitable for QueueState {
+    fn agent(&self) -> &Agent {
+        &self.parts.agent
+    }
+
+    fn status(&self, ticket: Ticket, seen: &mut Seen) -> std::result::Result<Status, Arc<Failure>> {
+        match self.flights.poll(ticket) {
+            Status::Done => return Ok(Status::Done),
+            Status::Lost => return Err(self.own_failure().unwrap_or_else(|| self.destroyed())),
+            Status::Pending => {}
+        }
+        match self.failure_at(ticket.position, seen) {
+            // It may have completed between the two looks.
+            Some(_) if self.flights.poll(ticket) == Status::Done => Ok(Status::Done),
+            Some(failure) => Err(failure),
+            None => Ok(Status::Pending),
+        }
+    }
+
+    fn signal(&self, slot: u32) -> u64 {
+        self.flights.signal(slot).handle()
+    }
+
+    fn unpin(&self, slot: u32) {
+        self.flights.unpin(slot);
     }
 }
 

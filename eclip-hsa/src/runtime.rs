@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use hsa_sys::*;
 
-use crate::agent::{Agent, AgentInfo};
+use crate::agent_info::AgentInfo;
 use crate::error::{Error, Failure, Result};
 use crate::fault::FaultCell;
+use crate::status::{check_with, status_text};
 
 /// Interrupt signals that we make at most; later ones are polled. KFD has 4096 events in a process, ROCr takes one for each
 /// interrupt signal and several for itself, and past the limit it silently gives polled signals.
@@ -128,24 +129,12 @@ impl Runtime {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The GPUs that ROCr shows, in its order.
-    pub fn gpus(&self) -> Vec<Agent> {
-        self.inner.gpus.iter().map(|info| Agent::new(self.clone(), info.clone())).collect()
+    pub(crate) fn gpu_infos(&self) -> &[Arc<AgentInfo>] {
+        &self.inner.gpus
     }
 
-    /// The `index`-th GPU.
-    ///
-    /// # Errors
-    /// [`Error::NoGpu`] if there are not so many.
-    pub fn gpu(&self, index: usize) -> Result<Agent> {
-        let found = self.inner.gpus.len();
-        let info = self.inner.gpus.get(index).ok_or(Error::NoGpu { index, found })?;
-        Ok(Agent::new(self.clone(), info.clone()))
-    }
-
-    /// The CPU agents that ROCr shows: one a NUMA node.
-    pub fn cpus(&self) -> Vec<Agent> {
-        self.inner.cpus.iter().map(|info| Agent::new(self.clone(), info.clone())).collect()
+    pub(crate) fn cpu_infos(&self) -> &[Arc<AgentInfo>] {
+        &self.inner.cpus
     }
 
     /// The loaded ROCr.
@@ -333,26 +322,6 @@ fn fault_reason(mask: u32) -> String {
     ];
     let said: Vec<&str> = names.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect();
     if said.is_empty() { format!("reason {mask:#x}") } else { said.join(", ") }
-}
-
-fn status_text(hsa: &Hsa, status: hsa_status_t) -> String {
-    let mut text = std::ptr::null();
-    // SAFETY: HSA writes a pointer to a static string, or fails.
-    let found = unsafe { (hsa.hsa_status_string)(status, &raw mut text) };
-    if found != HSA_STATUS_SUCCESS || text.is_null() {
-        return "unknown status".into();
-    }
-    // SAFETY: on success HSA gives a NUL-terminated string that lives as long as the runtime.
-    let text = unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy();
-    // ROCr's texts begin with the constant's name.
-    text.trim().trim_end_matches('.').to_owned()
-}
-
-pub(crate) fn check_with(hsa: &Hsa, call: &'static str, status: hsa_status_t) -> Result<()> {
-    match status {
-        HSA_STATUS_SUCCESS => Ok(()),
-        status => Err(Error::Hsa { call, status, text: status_text(hsa, status), context: String::new() }),
-    }
 }
 
 /// ROCr 5.2 answers "out of resources" to a missing driver and a missing permission alike: look for ourselves.

@@ -14,6 +14,10 @@ use crate::error::{Error, Result};
 use crate::flights::Completion;
 use crate::runtime::Runtime;
 
+/// How often a waiting thread looks whether its queue is still alive. ROCr wakes it at once when the work is complete; an
+/// error wakes nobody, so it is noticed within this time.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// A completion signal of one queue.
 pub(crate) struct Signal {
     handle: hsa_signal_t,

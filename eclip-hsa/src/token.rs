@@ -5,19 +5,15 @@
 //! generation of its slot, so a signal that has been used again is never taken for its own.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::agent::Agent;
 use crate::error::{Error, Failure, Result};
 use crate::flights::{Pinned, Status, Ticket};
+use crate::pin::{Awaitable, Pin};
 use crate::queue_state::QueueState;
 use crate::runtime::Runtime;
-use crate::signal::{GpuTime, TimeCell};
-
-/// How often a waiting thread looks whether its queue is still alive. ROCr wakes it at once when the work is complete; an
-/// error wakes nobody, so it is noticed within this time.
-pub const LOOK_EVERY: Duration = Duration::from_millis(10);
+use crate::signal::{GpuTime, LOOK_EVERY, TimeCell};
 
 /// Submitted work.
 #[derive(Clone)]
@@ -147,7 +143,7 @@ impl Token {
     /// Keeps the signal from being used again; `None` if the work is not pending any more.
     pub(crate) fn pin(&self) -> Result<Option<Pin>> {
         match self.queue.flights().pin(self.ticket) {
-            Pinned::Yes => Ok(Some(Pin { queue: self.queue.clone(), ticket: self.ticket })),
+            Pinned::Yes => Ok(Some(Pin::new(self.queue.clone(), self.ticket))),
             Pinned::Over => Ok(None),
             Pinned::TooMany => Err(Error::WouldBlock {
                 queue: self.queue.label().to_owned(),
@@ -161,53 +157,5 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ticket { slot, generation, position } = self.ticket;
         write!(f, "Token({}, packet {position}, slot {slot}, generation {generation})", self.queue.label())
-    }
-}
-
-/// A signal that somebody names: a barrier packet that waits for it, or a waiting thread.
-pub(crate) struct Pin {
-    queue: Arc<QueueState>,
-    ticket: Ticket,
-}
-
-impl Pin {
-    pub(crate) fn signal(&self) -> u64 {
-        self.queue.flights().signal(self.ticket.slot).handle()
-    }
-
-    pub(crate) fn agent(&self) -> &Agent {
-        self.queue.agent()
-    }
-
-    /// What is waited for, without keeping anything.
-    pub(crate) fn awaited(&self) -> Awaited {
-        Awaited { queue: Arc::downgrade(&self.queue), ticket: self.ticket }
-    }
-}
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        self.queue.flights().unpin(self.ticket.slot);
-    }
-}
-
-/// Work that a submission waits for. The submission's own pins keep its queue's state alive, so a queue that is gone has
-/// nothing left to wait for.
-#[derive(Clone)]
-pub(crate) struct Awaited {
-    queue: Weak<QueueState>,
-    ticket: Ticket,
-}
-
-impl Awaited {
-    /// `Ok(true)` when it has happened, the failure when it never will. `seen` are the questions that are being asked already.
-    pub(crate) fn has_happened(
-        &self,
-        seen: &mut Vec<(*const QueueState, u64)>,
-    ) -> Result<bool, Arc<Failure>> {
-        match self.queue.upgrade() {
-            Some(queue) => Ok(queue.status(self.ticket, seen)? == Status::Done),
-            None => Ok(true),
-        }
     }
 }
