@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 
 use super::aql::{INVALID_HEADER, PACKET_BYTES, Packet, PacketType, QueueError, queue};
+use super::common::{Common, Device, Stop, What};
 use super::dispatch::{self, Dispatch, Start};
 use super::gpu_memory::GpuMemory;
 use super::log::DispatchRecord;
 use super::pm4::{self, Pm4Error};
-use super::queue::{Common, Device, Stop, What};
 use super::signal;
 use crate::isa::{CodeCache, Launch, LaunchDesc, LaunchError, ScratchDesc};
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};

@@ -11,6 +11,7 @@ mod api;
 mod aql;
 mod aql_queue;
 mod clock;
+mod common;
 mod cu_mask;
 mod dispatch;
 mod dispatcher;
@@ -44,12 +45,12 @@ use crate::isa::CodeCache;
 use crate::memory::AddressSpace;
 use crate::ports::Interrupts;
 use crate::timing::{SimpleModel, TimingModel};
+use common::Device;
 use inbox::{Command, Inbox, Reply};
 use kernel::MakeWorkgroup;
 use log::Record;
 use names::KernelNames;
 use processor::Processor;
-use queue::Device;
 
 /// Most words of a CU mask that the kernel accepts (1024 bits).
 const MASK_WORDS: usize = 32;

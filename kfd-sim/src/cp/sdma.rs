@@ -4,8 +4,8 @@
 //! those of SDMA 4 (Vega): the Linux driver's `vega10_sdma_pkt_open.h`. A copy's bytes move when its packet starts; the
 //! read index and everything behind wait until its time is over.
 
+use super::common::{Common, Device, Stop, What};
 use super::gpu_memory::GpuMemory;
-use super::queue::{Common, Device, Stop, What};
 use crate::memory::AddressSpace;
 
 /// Words of the longest packet whose contents matter.
