@@ -83,3 +83,20 @@ fn info_tells_what_the_library_knows() {
     }
     run(eclip(["info"]).env("ECLIP_DEVICE", "SIM")).expect(1).complains(&["ECLIP_DEVICE is \"SIM\""]);
 }
+
+#[test]
+fn a_static_program_is_refused_because_nothing_can_be_preloaded_into_it() {
+    let folder = std::env::temp_dir().join(format!("eclip-static-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (source, program) = (folder.join("main.c"), folder.join("main"));
+    std::fs::write(&source, "int main(void) { return 0; }").unwrap();
+    let built = std::process::Command::new("cc").arg("-static").arg(&source).arg("-o").arg(&program).status();
+    if built.is_ok_and(|status| status.success()) {
+        run(&mut eclip(["sim", "--", program.to_str().unwrap()]))
+            .expect(1)
+            .complains(&["statically linked", "would see the real machine"]);
+    } else {
+        eprintln!("skipped: cc -static does not work here");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

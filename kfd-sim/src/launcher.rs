@@ -1,9 +1,12 @@
 //! Runs any program on the simulated machine: `eclip sim -- PROGRAM`.
 //!
 //! The program is started with the simulator's shared library preloaded and `ECLIP_DEVICE=sim`; its children inherit
-//! both. A program that is statically linked or set-user-id does not preload, and sees the real machine.
+//! both. A program that is statically linked or set-user-id cannot preload and would see the real machine: it is refused.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,6 +35,14 @@ pub enum LaunchError {
         "{0} holds a space or a colon, which the loader takes as a separator; move it or link to it elsewhere"
     )]
     BadPath(PathBuf),
+    /// Nothing can be preloaded into the program.
+    #[error("{program} is {why}: the loader preloads nothing into it, so it would see the real machine")]
+    NoPreload {
+        /// The program's file.
+        program: PathBuf,
+        /// What it is.
+        why: &'static str,
+    },
     /// This program's own path is unknown.
     #[error("cannot find this program's own path: {0}")]
     NoSelf(#[from] std::io::Error),
@@ -75,10 +86,59 @@ pub fn library() -> Result<PathBuf, LaunchError> {
 /// A command that runs `program` on the simulated machine.
 pub fn command(program: impl AsRef<OsStr>) -> Result<Command, LaunchError> {
     let library = library()?;
+    if let Some(file) = find(program.as_ref()) {
+        check_preloads(&file)?;
+    }
     let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
     let mut command = Command::new(program);
     command.env("LD_PRELOAD", preload(&library, &before)?).env("ECLIP_DEVICE", "sim");
     Ok(command)
+}
+
+/// The file that `exec` will start: a path as it is, a bare name from `PATH`. Not finding it is for `exec` to report.
+fn find(program: &OsStr) -> Option<PathBuf> {
+    if Path::new(program).components().count() > 1 {
+        return Some(program.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn check_preloads(program: &Path) -> Result<(), LaunchError> {
+    let refuse = |why| Err(LaunchError::NoPreload { program: program.into(), why });
+    let Ok(meta) = program.metadata() else { return Ok(()) };
+    // SAFETY: geteuid has no preconditions.
+    if meta.mode() & 0o4000 != 0 && meta.uid() != unsafe { libc::geteuid() } {
+        return refuse("set-user-id");
+    }
+    let mut head = Vec::new();
+    // The program headers follow the file header.
+    let read = File::open(program).and_then(|file| file.take(16 << 10).read_to_end(&mut head));
+    if read.is_ok() && is_static(&head) { refuse("statically linked") } else { Ok(()) }
+}
+
+/// Whether the beginning of a file is that of an x86-64 ELF executable without an interpreter (PT_INTERP): one that no loader
+/// sees. Scripts and anything unclear are not.
+fn is_static(head: &[u8]) -> bool {
+    let number = |at: usize, bytes: usize| -> Option<usize> {
+        let field = head.get(at..at.checked_add(bytes)?)?;
+        Some(field.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte)))
+    };
+    let has_interpreter = || -> Option<bool> {
+        // 64-bit, little-endian, ET_EXEC or ET_DYN.
+        if head.get(..6)? != b"\x7fELF\x02\x01" || !matches!(number(16, 2)?, 2 | 3) {
+            return None;
+        }
+        let (start, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+        for index in 0..count {
+            let header = start.checked_add(index.checked_mul(size)?)?;
+            if number(header, 4)? == 3 {
+                return Some(true);
+            }
+        }
+        Some(false)
+    };
+    has_interpreter() == Some(false)
 }
 
 /// The library, before what is preloaded already.
@@ -110,6 +170,21 @@ mod tests {
         );
         let error = LaunchError::NoLibrary { tried: found }.to_string();
         assert!(error.contains("/x/target/debug/libkfd_sim.so") && error.contains("cargo build -p kfd-sim"));
+    }
+
+    #[test]
+    fn only_a_whole_elf_header_without_an_interpreter_is_static() {
+        let mut elf = vec![0u8; 64 + 2 * 56];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (elf[16], elf[32], elf[54], elf[56]) = (3, 64, 56, 2);
+        assert!(is_static(&elf));
+        elf[64 + 56] = 3;
+        assert!(!is_static(&elf));
+        assert!(!is_static(&elf[..70]) && !is_static(b"#!/bin/sh") && !is_static(b""));
+        elf[32..40].fill(0xff);
+        assert!(!is_static(&elf));
+        let this = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(!is_static(&this[..16 << 10]));
     }
 
     #[test]

@@ -44,8 +44,8 @@
 //! # What it is not
 //! Not a driver test: there is no scheduling between processes, no eviction but after a memory fault, no IPC, no dmabuf, no SVM, no debugger, no
 //! graphics. Such ioctls answer EINVAL and appear in the log by name. Memory that a program has registered and then gives
-//! back to the host without deregistering it is a crash here, where hardware has a page fault. Statically linked programs see
-//! the real machine.
+//! back to the host without deregistering it is a crash here, where hardware has a page fault. Statically linked programs
+//! cannot be run on it.
 //!
 //! # Prior art
 //! AMD's rocjitsu (ROCm/rocm-systems, `emulation/rocjitsu`) interposes the same way, for CDNA and RDNA GPUs; tinygrad tests
