@@ -62,6 +62,10 @@ impl Module {
     pub unsafe fn from_file(agent: &Agent, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed = |source| Error::File { path: path.display().to_string(), source: Arc::new(source) };
+        // Opening a pipe waits for its writer, and mapping a directory or device says "no such device".
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(failed(std::io::Error::other("not a regular file")));
+        }
         let file = std::fs::File::open(path).map_err(failed)?;
         // SAFETY: the caller promises that the file does not change while it is mapped.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;

@@ -203,6 +203,45 @@ mod tests {
         assert_eq!(ring.published(), 8);
     }
 
+    /// Writes down what is done to it.
+    #[derive(Default)]
+    struct Journal(std::sync::Mutex<Vec<String>>);
+
+    impl Journal {
+        fn note(&self, what: String) {
+            self.0.lock().unwrap().push(what);
+        }
+    }
+
+    impl Port for Journal {
+        fn size(&self) -> u32 {
+            4
+        }
+        fn read_index(&self) -> u64 {
+            0
+        }
+        fn write_body(&self, slot: u32, _dwords: &[u32; PACKET_DWORDS]) {
+            self.note(format!("body {slot}"));
+        }
+        fn write_first(&self, slot: u32, _dword: u32) {
+            self.note(format!("first {slot}"));
+        }
+        fn raise_write_index(&self, index: u64) {
+            self.note(format!("write index {index}"));
+        }
+        fn ring_doorbell(&self, last: u64) {
+            self.note(format!("doorbell {last}"));
+        }
+    }
+
+    #[test]
+    fn the_write_index_moves_last_and_the_doorbell_after_it() {
+        let ring = Ring::new(Journal::default(), 0);
+        ring.try_push(&[packet(0), packet(1)]).unwrap();
+        let journal = ring.port().0.lock().unwrap().join(", ");
+        assert_eq!(journal, "body 0, body 1, first 0, first 1, write index 2, doorbell 1");
+    }
+
     #[test]
     fn a_refused_reservation_leaks_no_slot() {
         let ring = Ring::new(Fake::new(4), 0);

@@ -337,7 +337,13 @@ fn explain_init_failure(hsa: &Hsa, status: hsa_status_t) -> Error {
     const KFD: &str = "/dev/kfd";
     match fs::OpenOptions::new().read(true).write(true).open(KFD) {
         Err(error) if error.kind() == ErrorKind::NotFound => Error::NoDriver,
-        Err(error) => Error::NoPermission { path: KFD, reason: error.to_string() },
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Error::NoPermission { path: KFD, reason: error.to_string() }
+        }
+        Err(error) => {
+            let context = format!(": {KFD} cannot be opened: {error}");
+            Error::Hsa { call: "hsa_init", status, text: status_text(hsa, status), context }
+        }
         Ok(_) => {
             let context =
                 ": /dev/kfd opens, so the driver is there; a render node (/dev/dri/renderD*) may not be \

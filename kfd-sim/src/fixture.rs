@@ -52,6 +52,10 @@ impl Fixture {
             fs::create_dir_all(path.parent().expect("every fixture path has a parent"))?;
             fs::write(path, text)?;
         }
+        // As the kernel does it. Relative, so that it stays inside the tree.
+        let class = below(root.path(), Path::new("/sys/class/kfd"));
+        fs::create_dir_all(&class)?;
+        std::os::unix::fs::symlink("../../devices/virtual/kfd/kfd", class.join("kfd"))?;
         // libdrm learns from this link that the device is on the PCI bus.
         for minor in [0, RENDER_MINOR] {
             let device = below(root.path(), Path::new(&format!("/sys/dev/char/226:{minor}/device")));
@@ -267,7 +271,7 @@ fn drm_files(spec: &DeviceSpec, add: &mut dyn FnMut(String, String)) {
         add(format!("/dev/dri/{name}"), String::new());
     }
     add("/dev/kfd".into(), String::new());
-    add("/sys/class/kfd/kfd/dev".into(), "236:0\n".into());
+    add("/sys/devices/virtual/kfd/kfd/dev".into(), "236:0\n".into());
     let revision = drm::PCI_REVISION;
     for names in NAMES_OF_GPUS {
         add((*names).into(), format!("1.0.0\n{device:04X},\t{revision:02X},\t{}\n", spec.marketing_name));
@@ -354,6 +358,14 @@ mod tests {
         flock(&lock, libc::LOCK_EX).unwrap();
         sweep(temporary.path());
         assert_eq!((dead.exists(), alive.exists(), strange.exists()), (false, true, true));
+    }
+
+    #[test]
+    fn the_device_class_leads_to_the_topology() {
+        let tree = Fixture::create(&DeviceSpec::mi50()).unwrap();
+        let class = below(tree.root.path(), Path::new("/sys/class/kfd/kfd"));
+        assert_eq!(fs::read_to_string(class.join("dev")).unwrap(), "236:0\n");
+        assert_ne!(fs::read_to_string(class.join("topology/nodes/1/gpu_id")).unwrap().trim(), "0");
     }
 
     #[test]

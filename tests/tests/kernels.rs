@@ -224,6 +224,9 @@ fn code_objects_that_do_not_fit_are_refused() {
     // SAFETY: nothing is loaded.
     let missing = unsafe { Module::from_file(&gpu.agent, "no/such/file.co") };
     assert!(error(missing).contains("cannot read no/such/file.co"));
+    // SAFETY: nothing is loaded.
+    let directory = unsafe { Module::from_file(&gpu.agent, std::env::temp_dir()) };
+    assert!(error(directory).ends_with("not a regular file"));
     let unknown = load(good.to_vec()).unwrap().kernel("no_such_kernel");
     assert!(error(unknown.map(drop)).contains("vector_add"), "it lists what there is");
 }

@@ -84,6 +84,50 @@ fn packets_are_counted_as_the_device_sees_them() {
 }
 
 #[test]
+fn fences_reach_as_far_as_whoever_reads_the_data() {
+    const NONE: u8 = 0;
+    const AGENT: u8 = 1;
+    const SYSTEM: u8 = 2;
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let dispatch = || empty.dispatch([64, 1, 1], [64, 1, 1]);
+    let (one, id_one) = (gpu.queue(), newest_queue(&sim));
+    let (two, id_two) = (gpu.queue(), newest_queue(&sim));
+    sim.processor().stall_queue(id_one).unwrap();
+    let first = one.dispatch(dispatch(), PATIENCE).unwrap();
+    let mut ordered = two.batch();
+    ordered.barrier_and(&[first]).unwrap();
+    ordered.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
+    let ordered = ordered.submit(PATIENCE).unwrap();
+    let mut concurrent = two.batch().concurrent();
+    concurrent.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
+    let concurrent = concurrent.submit(PATIENCE).unwrap();
+    sim.processor().resume_queue(id_one).unwrap();
+    ordered.wait_timeout(PATIENCE).unwrap();
+    concurrent.wait_timeout(PATIENCE).unwrap();
+    let fences = |id| {
+        let mut log = sim.processor().dispatch_log();
+        log.retain(|record| record.queue == id);
+        log.sort_by_key(|record| record.index);
+        log.iter().map(|record| record.fences).collect::<Vec<_>>()
+    };
+    assert_eq!(fences(id_one), [(SYSTEM, SYSTEM)], "one kernel: from the host, to the host");
+    let expected = [
+        // The other queue's data; nothing of its own to release.
+        (AGENT, NONE),
+        // From the host, then among kernels, then to the host.
+        (SYSTEM, AGENT),
+        (AGENT, AGENT),
+        (AGENT, SYSTEM),
+        // Any of a concurrent batch may be the last.
+        (SYSTEM, SYSTEM),
+        (AGENT, SYSTEM),
+    ];
+    assert_eq!(fences(id_two), expected);
+}
+
+#[test]
 fn a_long_chain_between_queues_is_submitted_and_its_loss_noticed_without_delay() {
     const STEPS: usize = 1000;
     let gpu = gpu();

@@ -93,6 +93,11 @@ impl Packet {
         self.u16(0)
     }
 
+    /// Scopes of the acquire fence (header bits 9-10) and the release fence (bits 11-12).
+    pub fn fences(&self) -> (u8, u8) {
+        ((self.header() >> 9 & 3) as u8, (self.header() >> 11 & 3) as u8)
+    }
+
     /// Header bit 8: wait for every earlier packet of the queue.
     pub fn barrier_bit(&self) -> bool {
         self.header() >> 8 & 1 != 0
@@ -210,6 +215,7 @@ mod tests {
         assert_eq!(packet(0x2_0000).kind(), PacketType::UnknownVendor(2));
         assert_eq!(packet(0x1502).kind(), PacketType::KernelDispatch);
         assert!(packet(0x1502).barrier_bit() && !packet(0x1402).barrier_bit());
+        assert_eq!((packet(0x0c02).fences(), packet(0x1202).fences()), ((2, 1), (1, 2)));
         assert_eq!(packet(3).kind(), PacketType::BarrierAnd);
         assert_eq!(packet(5).kind(), PacketType::BarrierOr);
         assert_eq!(packet(9).kind(), PacketType::Unknown(9));

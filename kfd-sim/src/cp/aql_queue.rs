@@ -225,6 +225,7 @@ impl AqlQueue {
             index: self.next,
             kind,
             barrier_bit: packet.barrier_bit(),
+            fences: packet.fences(),
             kernel_object: if kernel { packet.kernel_object() } else { 0 },
             kernel_name: None,
             grid: if kernel { packet.grid() } else { [0; 3] },

@@ -21,6 +21,8 @@ pub struct DispatchRecord {
     pub kind: PacketType,
     /// Whether the barrier bit was set.
     pub barrier_bit: bool,
+    /// Scopes of the acquire and the release fence, as the header has them: 0 none, 1 agent, 2 system.
+    pub fences: (u8, u8),
     /// Kernel dispatch: address of the kernel descriptor, else 0.
     pub kernel_object: u64,
     /// Kernel's name, from the code object's dynamic symbols.
