@@ -1,25 +1,47 @@
 //! Where ROCr's thread leaves a queue's first error.
 //!
-//! The error callback runs on a thread of ROCr's while it may hold locks, so it stores one word and returns. Waiting threads
+//! The error callback runs on a thread of ROCr's while it may hold locks, so it stores two words and returns. Waiting threads
 //! look at the word at least every [`crate::signal::LOOK_EVERY`].
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hsa_sys::*;
 
-/// The first error of one queue: an HSA status, or `HSA_STATUS_SUCCESS` while there is none.
-pub(crate) struct FaultCell(AtomicU32);
+/// Whether anything of a runtime has ever failed. Until then nobody needs to ask whether what he waits for is lost.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(AtomicBool);
+
+impl Failures {
+    pub(crate) fn any(&self) -> bool {
+        // Acquire: pairs with `note`; whoever sees it sees the failure itself.
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Call after the failure can be found.
+    pub(crate) fn note(&self) {
+        // Release: pairs with `any`.
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The first error of one queue.
+pub(crate) struct FaultCell {
+    /// An HSA status, `HSA_STATUS_SUCCESS` while there is none.
+    status: AtomicU32,
+    failures: Arc<Failures>,
+}
 
 impl FaultCell {
-    pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(HSA_STATUS_SUCCESS))
+    pub(crate) fn new(failures: Arc<Failures>) -> Self {
+        Self { status: AtomicU32::new(HSA_STATUS_SUCCESS), failures }
     }
 
     /// The status of the first error.
     pub(crate) fn status(&self) -> Option<hsa_status_t> {
         // Relaxed: the word is all that is passed on.
-        match self.0.load(Ordering::Relaxed) {
+        match self.status.load(Ordering::Relaxed) {
             HSA_STATUS_SUCCESS => None,
             status => Some(status),
         }
@@ -27,7 +49,9 @@ impl FaultCell {
 
     fn record(&self, status: hsa_status_t) {
         // Relaxed: as above. The first error stays.
-        let _ = self.0.compare_exchange(HSA_STATUS_SUCCESS, status, Ordering::Relaxed, Ordering::Relaxed);
+        let _ =
+            self.status.compare_exchange(HSA_STATUS_SUCCESS, status, Ordering::Relaxed, Ordering::Relaxed);
+        self.failures.note();
     }
 }
 
@@ -48,12 +72,15 @@ mod tests {
 
     #[test]
     fn the_first_error_stays() {
-        let cell = FaultCell::new();
+        let failures = Arc::new(Failures::default());
+        let cell = FaultCell::new(failures.clone());
         assert_eq!(cell.status(), None);
+        assert!(!failures.any());
         for status in [HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION, HSA_STATUS_ERROR_EXCEPTION] {
             // SAFETY: the cell outlives the call.
             unsafe { on_queue_error(status, std::ptr::null_mut(), (&raw const cell).cast_mut().cast()) };
         }
         assert_eq!(cell.status(), Some(HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION));
+        assert!(failures.any());
     }
 }

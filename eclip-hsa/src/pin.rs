@@ -6,13 +6,31 @@ use crate::agent::Agent;
 use crate::error::Failure;
 use crate::flights::{Status, Ticket};
 
-/// The questions about queues (by address) and positions in them that are being asked already, for queues may wait for each
-/// other.
-pub(crate) type Seen = Vec<(*const (), u64)>;
+/// Up to which position each queue (by address) has been asked already, for queues may wait for each other. A queue's answer
+/// for one position holds for all earlier ones.
+#[derive(Default)]
+pub(crate) struct Seen(Vec<(*const (), u64)>);
+
+impl Seen {
+    /// Notes that `queue` is asked about everything up to `position`; returns the first position that was not asked about
+    /// before, if any.
+    pub(crate) fn ask(&mut self, queue: *const (), position: u64) -> Option<u64> {
+        match self.0.iter_mut().find(|(other, _)| *other == queue) {
+            Some((_, asked)) if *asked >= position => None,
+            Some((_, asked)) => Some(std::mem::replace(asked, position) + 1),
+            None => {
+                self.0.push((queue, position));
+                Some(0)
+            }
+        }
+    }
+}
 
 /// A queue, as whoever waits for its submissions sees it.
 pub(crate) trait Awaitable: Send + Sync {
     fn agent(&self) -> &Agent;
+    /// Whether a submission is complete, without asking why not.
+    fn is_complete(&self, ticket: Ticket) -> bool;
     /// Where a submission stands; the failure if it will never be complete.
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> Result<Status, Arc<Failure>>;
     /// Handle of a slot's signal.
@@ -62,11 +80,34 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
+    /// Whether it has happened, without asking why not.
+    pub(crate) fn is_over(&self) -> bool {
+        self.queue.upgrade().is_none_or(|queue| queue.is_complete(self.ticket))
+    }
+
     /// `Ok(true)` when it has happened, the failure when it never will.
     pub(crate) fn has_happened(&self, seen: &mut Seen) -> Result<bool, Arc<Failure>> {
         match self.queue.upgrade() {
             Some(queue) => Ok(queue.status(self.ticket, seen)? == Status::Done),
             None => Ok(true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_asked_once_about_each_position() {
+        let queues = [0u8; 2];
+        let [a, b] = queues.each_ref().map(|queue| std::ptr::from_ref(queue).cast::<()>());
+        let mut seen = Seen::default();
+        assert_eq!(seen.ask(a, 5), Some(0));
+        assert_eq!(seen.ask(a, 5), None);
+        assert_eq!(seen.ask(a, 2), None);
+        assert_eq!(seen.ask(b, 2), Some(0));
+        assert_eq!(seen.ask(a, u64::MAX), Some(6));
+        assert_eq!(seen.ask(a, u64::MAX), None);
     }
 }

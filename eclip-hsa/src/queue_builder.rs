@@ -172,7 +172,7 @@ fn create(options: QueueBuilder) -> Result<Queue> {
         block: Block::host(&agent, PoolKind::Kernarg, kernarg_bytes)?,
         ring: KernargRing::new(kernarg_bytes),
     });
-    let fault = Arc::new(FaultCell::new());
+    let fault = Arc::new(FaultCell::new(runtime.failures().clone()));
     runtime.keep_fault_cell(fault.clone());
     let mut raw = std::ptr::null_mut();
     // SAFETY: the callback matches its data, which the runtime keeps until shut-down; segment sizes of u32::MAX

@@ -130,26 +130,28 @@ impl QueueState {
 
     /// Why the queue takes nothing more, if so: its own error, its GPU's, or that it waits for work that was lost.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.failure_at(u64::MAX, &mut Vec::new())
+        self.failure_at(u64::MAX, &mut Seen::default())
     }
 
     /// Why what stands at `position` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
-    /// not affected by it. `seen` are the questions that are being asked already, for queues may wait for each other.
+    /// not affected by it. Costs nothing until something has failed; then it looks once at every submission that waits.
     fn failure_at(&self, position: u64, seen: &mut Seen) -> Option<Arc<Failure>> {
         if let Some(failure) = self.own_failure() {
             return Some(failure);
         }
-        let question = (std::ptr::from_ref(self).cast::<()>(), position);
         // Acquire: pairs with the release in `waits_for`; whoever got the token of a waiting submission sees its entry.
-        if self.waiting_len.load(Ordering::Acquire) == 0 || seen.contains(&question) {
+        if !self.parts.agent.runtime().failures().any() || self.waiting_len.load(Ordering::Acquire) == 0 {
             return None;
         }
-        seen.push(question);
+        let first = seen.ask(std::ptr::from_ref(self).cast(), position)?;
         // Copied, so that no two queues' locks are ever held at once.
-        let waiting: Vec<Waiting> = self.waiting.lock().expect("no panic while it is held").clone();
-        let before = waiting.iter().filter(|waiting| waiting.position <= position);
-        let cause =
-            before.flat_map(|waiting| waiting.on.iter()).find_map(|work| work.has_happened(seen).err())?;
+        let waiting: Vec<Waiting> = {
+            let waiting = self.waiting.lock().expect("no panic while it is held");
+            waiting.iter().filter(|w| (first..=position).contains(&w.position)).cloned().collect()
+        };
+        // Newest first: its answer holds for the older ones, so each queue is asked once, however long the chain is.
+        let on = waiting.iter().rev().flat_map(|waiting| waiting.on.iter());
+        let cause = on.map(|work| work.has_happened(seen)).find_map(Result::err)?;
         Some(Arc::new(Failure::Dependency { queue: self.parts.label.clone(), cause }))
     }
 
@@ -169,15 +171,25 @@ impl QueueState {
     }
 
     fn destroyed(&self) -> Arc<Failure> {
-        self.failure.get_or_init(|| Arc::new(Failure::Destroyed { queue: self.parts.label.clone() })).clone()
+        let failure = || Arc::new(Failure::Destroyed { queue: self.parts.label.clone() });
+        let failure = self.failure.get_or_init(failure).clone();
+        self.parts.agent.runtime().failures().note();
+        failure
     }
 
     /// Remembers what a submission waits for.
     fn waits_for(&self, position: u64, on: Arc<[Awaited]>) {
-        let mut waiting = self.waiting.lock().expect("no panic while it is held");
-        waiting.push(Waiting { position, on });
-        // Release: pairs with the acquire in `failure_at`.
-        self.waiting_len.store(waiting.len(), Ordering::Release);
+        let len = {
+            let mut waiting = self.waiting.lock().expect("no panic while it is held");
+            waiting.push(Waiting { position, on });
+            // Release: pairs with the acquire in `failure_at`.
+            self.waiting_len.store(waiting.len(), Ordering::Release);
+            waiting.len()
+        };
+        // Whenever the list has doubled, so that it stays in proportion to what really waits.
+        if len >= 64 && len.is_power_of_two() {
+            self.prune_waiting();
+        }
     }
 
     /// Forgets what has been waited for.
@@ -188,13 +200,11 @@ impl QueueState {
         }
         let waiting: Vec<Waiting> = self.waiting.lock().expect("no panic while it is held").clone();
         // Asked without the lock: it can complete work and free what that kept alive.
-        let over = |waiting: &Waiting| {
-            waiting.on.iter().all(|work| matches!(work.has_happened(&mut Vec::new()), Ok(true)))
-        };
-        let over: Vec<u64> =
-            waiting.iter().filter(|waiting| over(waiting)).map(|waiting| waiting.position).collect();
+        let over = |waiting: &&Waiting| waiting.on.iter().all(Awaited::is_over);
+        let mut over: Vec<u64> = waiting.iter().filter(over).map(|waiting| waiting.position).collect();
+        over.sort_unstable();
         let mut waiting = self.waiting.lock().expect("no panic while it is held");
-        waiting.retain(|waiting| !over.contains(&waiting.position));
+        waiting.retain(|waiting| over.binary_search(&waiting.position).is_err());
         // Release: pairs with the acquire in `failure_at`.
         self.waiting_len.store(waiting.len(), Ordering::Release);
     }
@@ -301,7 +311,7 @@ impl QueueState {
                 return Ok(());
             }
             // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
-            let lost = |ticket: Ticket| self.failure_at(ticket.position, &mut Vec::new());
+            let lost = |ticket: Ticket| self.failure_at(ticket.position, &mut Seen::default());
             let first = self.flights.pending().min_by_key(|ticket| ticket.position);
             if let Some(failure) = first.and_then(lost) {
                 return Err(failure.into());
@@ -346,6 +356,10 @@ impl QueueState {
 impl Awaitable for QueueState {
     fn agent(&self) -> &Agent {
         &self.parts.agent
+    }
+
+    fn is_complete(&self, ticket: Ticket) -> bool {
+        self.flights.poll(ticket) == Status::Done
     }
 
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> std::result::Result<Status, Arc<Failure>> {

@@ -13,7 +13,7 @@ use hsa_sys::*;
 
 use crate::agent_info::AgentInfo;
 use crate::error::{Error, Failure, Result};
-use crate::fault::FaultCell;
+use crate::fault::{Failures, FaultCell};
 use crate::status::{check_with, status_text};
 
 /// Interrupt signals that we make at most; later ones are polled. KFD has 4096 events in a process, ROCr takes one for each
@@ -54,6 +54,7 @@ pub(crate) trait Sweep: Send + Sync {
 /// to take a handler back.
 struct FaultBoard {
     gpus: Vec<GpuFaults>,
+    failures: Arc<Failures>,
 }
 
 struct GpuFaults {
@@ -103,7 +104,8 @@ impl Runtime {
             fault: OnceLock::new(),
             open_queues: AtomicU32::new(0),
         };
-        let faults = Arc::new(FaultBoard { gpus: gpus.iter().map(board).collect() });
+        let faults =
+            Arc::new(FaultBoard { gpus: gpus.iter().map(board).collect(), failures: Arc::default() });
         let data = Arc::into_raw(faults.clone()).cast_mut();
         // SAFETY: the handler has the type that HSA asks for. `data` is one reference to the board that is given away
         // for good, so it is valid whenever ROCr calls.
@@ -233,6 +235,11 @@ impl Runtime {
         self.inner.faults.gpu(agent)?.fault.get().cloned()
     }
 
+    /// Whether anything has ever failed.
+    pub(crate) fn failures(&self) -> &Arc<Failures> {
+        &self.inner.faults.failures
+    }
+
     /// Whether one more interrupt signal may be made; counts it.
     pub(crate) fn take_interrupt_signal(&self) -> bool {
         // Relaxed: only a count.
@@ -300,6 +307,7 @@ unsafe extern "C" fn on_system_event(
     };
     // The first fault is the one to report; a later one changes nothing.
     let _ = gpu.fault.set(Arc::new(failure));
+    board.failures.note();
     // Relaxed: only whether there are any.
     if gpu.open_queues.load(Ordering::Relaxed) == 0 {
         // Somebody else's kernel: leave it to them, or to ROCr.

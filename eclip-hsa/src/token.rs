@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Failure, Result};
 use crate::flights::{Pinned, Status, Ticket};
-use crate::pin::{Awaitable, Pin};
+use crate::pin::{Awaitable, Pin, Seen};
 use crate::queue_state::QueueState;
 use crate::runtime::Runtime;
 use crate::signal::{GpuTime, LOOK_EVERY, TimeCell};
@@ -121,7 +121,7 @@ impl Token {
     }
 
     fn status(&self) -> Result<Status, Arc<Failure>> {
-        self.queue.status(self.ticket, &mut Vec::new())
+        self.queue.status(self.ticket, &mut Seen::default())
     }
 
     /// True when complete. The slot is pinned while waiting, or its signal could be used again under our feet.

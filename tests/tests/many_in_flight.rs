@@ -82,3 +82,31 @@ fn packets_are_counted_as_the_device_sees_them() {
     let more = two.packet_counts() - before;
     assert_eq!((more.kernels, more.barriers), (1, 0));
 }
+
+#[test]
+fn a_long_chain_between_queues_is_submitted_and_its_loss_noticed_without_delay() {
+    const STEPS: usize = 1000;
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let stuck = Queue::builder(&gpu.agent).label("stuck").drain_timeout(Duration::ZERO).create().unwrap();
+    sim.processor().stall_queue(newest_queue(&sim)).unwrap();
+    let queues =
+        ["one", "two"].map(|label| Queue::builder(&gpu.agent).label(label).size(1024).create().unwrap());
+    let begin = Instant::now();
+    let first = stuck.barrier_and(&[], PATIENCE).unwrap();
+    let mut tokens = vec![first];
+    for step in 0..STEPS {
+        let last = std::slice::from_ref(&tokens[step]);
+        tokens.push(queues[step % 2].barrier_and(last, PATIENCE).unwrap());
+    }
+    // Looking at all that is pending for each submission took minutes.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(!tokens[STEPS].is_done().unwrap());
+    drop(stuck);
+    let begin = Instant::now();
+    for token in tokens.iter().step_by(100) {
+        let error = token.wait_timeout(PATIENCE).unwrap_err().to_string();
+        assert!(error.contains("stuck was destroyed"), "{error}");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
