@@ -4,7 +4,7 @@
 //! complete (a freed ring slot says nothing about that). Ranges come back in any order; the space is reused up to the
 //! oldest one still in use. Offsets only: the memory belongs to the queue. Any thread may call anything; nobody waits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use crate::prefix::Prefix;
 
@@ -71,7 +71,7 @@ impl KernargRing {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

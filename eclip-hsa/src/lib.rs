@@ -65,6 +65,8 @@ mod fault;
 mod flights;
 mod hold;
 mod kernarg_ring;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod pin;
 mod port;
 mod prefix;
@@ -73,6 +75,7 @@ mod queue_state;
 mod ring;
 mod signal;
 mod status;
+mod sync;
 
 pub mod agent;
 pub mod batch;

@@ -5,7 +5,7 @@
 //! range at any time and none waits for another: whoever closes the oldest gap moves the prefix over everything that is
 //! finished behind it, and learns how far.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// See the module's text. Indices grow without bound; `index % capacity` is the place.
 pub(crate) struct Prefix {
@@ -71,7 +71,7 @@ impl Prefix {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

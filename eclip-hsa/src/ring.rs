@@ -7,7 +7,7 @@
 //!
 //! Back-pressure: a reservation that does not fit changes nothing. Any thread may call anything here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use crate::packet::{PACKET_DWORDS, Packet};
 use crate::prefix::Prefix;
@@ -80,6 +80,13 @@ impl<P: Port> Ring<P> {
         let count = packets.len() as u64;
         debug_assert!(count > 0);
         let start = self.reserve(count)?;
+        self.fill(start, packets);
+        Ok(start)
+    }
+
+    /// Writes `packets` into the slots from `start` on, which [`Ring::reserve`] gave to the caller, and publishes what is
+    /// complete.
+    pub(crate) fn fill(&self, start: u64, packets: &[Packet]) {
         let mask = u64::from(self.size() - 1);
         let slot = |offset: usize| ((start + offset as u64) & mask) as u32;
         for (offset, packet) in packets.iter().enumerate() {
@@ -88,14 +95,14 @@ impl<P: Port> Ring<P> {
         for (offset, packet) in packets.iter().enumerate() {
             self.port.write_first(slot(offset), packet.dwords()[0]);
         }
-        if let Some(published) = self.ready.finish(start, start + count) {
+        if let Some(published) = self.ready.finish(start, start + packets.len() as u64) {
             self.port.raise_write_index(published);
             self.port.ring_doorbell(published - 1);
         }
-        Ok(start)
     }
 
-    fn reserve(&self, count: u64) -> Result<u64, Refused> {
+    /// Takes `count` consecutive slots, to be filled.
+    pub(crate) fn reserve(&self, count: u64) -> Result<u64, Refused> {
         let size = u64::from(self.size());
         if count > size {
             return Err(Refused::TooLarge);
@@ -127,7 +134,7 @@ impl<P: Port> Ring<P> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::packet::{Barrier, Header, PacketKind};

@@ -11,7 +11,7 @@ use crate::steps::{Outcome, Steps};
 /// Left out by `--quick`: it builds bindgen.
 const SLOW_PACKAGE: &str = "hsa-sys-gen";
 
-/// Runs the checks; `quick` leaves out docs, doc tests and the comparison of generated files.
+/// Runs the checks; `quick` leaves out docs, doc tests, model checking and the comparison of generated files.
 pub fn run(quick: bool) -> ExitCode {
     let packages: &[&str] =
         if quick { &["--workspace", "--exclude", SLOW_PACKAGE] } else { &["--workspace"] };
@@ -25,6 +25,7 @@ pub fn run(quick: bool) -> ExitCode {
     // Tests run the programs, examples and the preloaded library, which a test build alone does not put in place.
     steps.run("build", || check(&[&["build"], packages, &["--lib", "--bins", "--examples"]].concat(), &[]));
     steps.run("tests", || tests(packages));
+    steps.run("loom", || unless_quick(loom));
     steps.run("doc tests", || unless_quick(doc_tests));
     steps.run("rustdoc", || {
         unless_quick(|| check(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]))
@@ -51,25 +52,35 @@ fn tests(packages: &[&str]) -> Outcome {
     if nextest {
         let options =
             ["--no-fail-fast", "--no-tests=pass", "--status-level=slow", "--final-status-level=fail"];
-        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat())
+        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat(), &[])
     } else {
         println!("cargo-nextest is not installed: using cargo test");
         // Doc tests are a step of their own.
         count(
             Runner::Libtest,
             &[&["test"], packages, &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]].concat(),
+            &[],
         )
     }
 }
 
 fn doc_tests() -> Outcome {
-    count(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"])
+    count(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"], &[])
+}
+
+/// Model-checks eclip-hsa's lock-free parts. Built with other flags, hence into a folder of its own.
+fn loom() -> Outcome {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    let folder = format!("{target}/loom");
+    let flags = format!("{} --cfg loom", std::env::var("RUSTFLAGS").unwrap_or_default());
+    let arguments = ["test", "-p", "eclip-hsa", "--lib", "--release", "--target-dir", &folder, "loom_tests"];
+    count(Runner::Libtest, &arguments, &[("RUSTFLAGS", flags.trim())])
 }
 
 /// A test runner: its own summary lines are added up.
-fn count(runner: Runner, arguments: &[&str]) -> Outcome {
+fn count(runner: Runner, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     let mut tally = Tally::new(runner);
-    let outcome = command::run(cargo().args(arguments), |line| {
+    let outcome = command::run(cargo().args(arguments).envs(environment.iter().copied()), |line| {
         tally.line(line);
         worth_showing(line)
     });
