@@ -128,6 +128,29 @@ fn fences_reach_as_far_as_whoever_reads_the_data() {
 }
 
 #[test]
+fn a_barrier_at_the_end_of_a_batch_waits_for_the_kernels_in_front_of_it_too() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let misc = gpu.module("misc");
+    let flag = gpu.agent.alloc_host::<u32>(1).unwrap();
+    let slow = misc.kernel("spin").unwrap().dispatch([64, 1, 1], [64, 1, 1]).arg(&flag).arg(200_000u32);
+    let (one, id_one) = (gpu.queue(), newest_queue(&sim));
+    let two = gpu.queue();
+    sim.processor().stall_queue(id_one).unwrap();
+    let first = one.barrier_and(&[], PATIENCE).unwrap();
+    let mut batch = two.batch();
+    batch.dispatch(slow).unwrap().barrier_and(&[first]).unwrap();
+    let token = batch.submit(PATIENCE).unwrap();
+    sim.processor().resume_queue(id_one).unwrap();
+    token.wait_timeout(PATIENCE).unwrap();
+    let log = sim.processor().dispatch_log();
+    let kernel = log.iter().rfind(|r| r.kernel_name.as_deref() == Some("spin")).expect("it has completed");
+    let barrier = log.iter().rfind(|r| r.queue == kernel.queue && r.index == kernel.index + 1).unwrap();
+    assert_eq!(barrier.kind, PacketType::BarrierAnd);
+    assert!(barrier.start_ns >= kernel.end_ns, "{barrier:?} began before {kernel:?} ended");
+}
+
+#[test]
 fn a_long_chain_between_queues_is_submitted_and_its_loss_noticed_without_delay() {
     const STEPS: usize = 1000;
     let gpu = gpu();
