@@ -177,3 +177,35 @@ fn a_long_chain_between_queues_is_submitted_and_its_loss_noticed_without_delay()
     }
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
+
+#[test]
+fn arguments_and_code_stay_until_the_kernel_has_run() {
+    const EMPTY: u32 = u32::MAX;
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let queue = Queue::builder(&gpu.agent).label("small").kernarg_bytes(4096).create().unwrap();
+    let id = newest_queue(&sim);
+    let vector = gpu.module("vector");
+    let fill = vector.kernel("fill_u32").unwrap();
+    let out = gpu.agent.upload(&[EMPTY; 1024]).unwrap();
+    sim.processor().stall_queue(id).unwrap();
+    let mut tokens = Vec::new();
+    let refused = loop {
+        let value = tokens.len() as u32;
+        let place = out.at(tokens.len()).unwrap();
+        match queue.try_dispatch(fill.dispatch([64, 1, 1], [64, 1, 1]).arg(place).arg(value).arg(1u32)) {
+            Ok(token) => tokens.push(token),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::WouldBlock { what: "kernarg space", .. }), "{refused}");
+    drop((fill, vector));
+    sim.processor().resume_queue(id).unwrap();
+    for token in &tokens {
+        token.wait_timeout(PATIENCE).unwrap();
+    }
+    let values = out.to_vec().unwrap();
+    let (written, rest) = values.split_at(tokens.len());
+    assert!(written.iter().zip(0..).all(|(&value, expected)| value == expected), "{written:?}");
+    assert!(rest.iter().all(|&value| value == EMPTY));
+}
