@@ -8,11 +8,12 @@
 //! Any thread may call anything. Nobody waits here: every transition is one compare-exchange on the slot's state word, and the
 //! thread that wins it owns what follows.
 
-use std::cell::UnsafeCell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
+
+use crate::sync::UnsafeCell;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A completion signal as the table needs it: a counter that the device decrements to zero.
 pub(crate) trait Completion {
@@ -107,6 +108,14 @@ struct Slot<S: Completion, C> {
     position: AtomicU64,
     /// What the work keeps alive. Touched only by the thread that moved the slot to `Filling` or `Retiring`.
     cargo: UnsafeCell<Option<C>>,
+}
+
+impl<S: Completion, C> Slot<S, C> {
+    /// For the thread that moved the slot to `Retiring`.
+    fn take_cargo(&self) -> Option<C> {
+        // SAFETY: that thread alone touches the cargo.
+        self.cargo.with_mut(|place| unsafe { (*place).take() })
+    }
 }
 
 /// The table. `S` is the signal, `C` what a submission keeps alive until it is complete.
@@ -291,8 +300,7 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         for ticket in self.pending() {
             if self.begin_retiring(ticket) {
                 let slot = &self.slots[ticket.slot as usize];
-                // SAFETY: this thread moved the slot to Retiring, so it alone touches the cargo.
-                drop(unsafe { (*slot.cargo.get()).take() });
+                drop(slot.take_cargo());
                 // Release: readers see `Lost` after the cargo is gone. Pins may come and go meanwhile, hence the update.
                 let _ = slot.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                     Some(State::new(ticket.generation, State(word).pins(), Phase::Lost).0)
@@ -318,9 +326,7 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
             return false;
         }
         let slot = &self.slots[ticket.slot as usize];
-        // SAFETY: this thread moved the slot to Retiring, so it alone touches the cargo.
-        let cargo = unsafe { (*slot.cargo.get()).take() };
-        if let Some(cargo) = cargo {
+        if let Some(cargo) = slot.take_cargo() {
             cargo.complete(|| self.signal(ticket.slot).times());
         }
         let generation = ticket.generation.wrapping_add(1);
@@ -365,7 +371,7 @@ impl<S: Completion, C: Cargo<S::Times>> Claim<'_, S, C> {
     pub(crate) fn launch(mut self, cargo: C, position: u64) -> Ticket {
         let slot = &self.table.slots[self.slot as usize];
         // SAFETY: the slot is `Filling`, and only its claim touches it then.
-        unsafe { *slot.cargo.get() = Some(cargo) };
+        slot.cargo.with_mut(|place| unsafe { *place = Some(cargo) });
         slot.position.store(position, Ordering::Relaxed);
         // Release: pairs with the acquire of whoever polls, pins or retires: cargo and position are in place.
         slot.state.store(State::new(self.generation, 0, Phase::Pending).0, Ordering::Release);
@@ -386,7 +392,7 @@ impl<S: Completion, C: Cargo<S::Times>> Drop for Claim<'_, S, C> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::sync::Arc;

@@ -1,0 +1,122 @@
+//! Submissions in flight: slots, pins, generations.
+
+use std::sync::atomic::{AtomicU32 as Plain, Ordering as PlainOrdering};
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicI64, Ordering};
+use loom::thread;
+
+use super::model;
+use crate::flights::{Cargo, Completion, Flights, Pinned, Status, Ticket};
+
+/// A signal whose use is watched: arming it while somebody still names it is an error that loom reports.
+struct Signal {
+    value: AtomicI64,
+    named: UnsafeCell<u32>,
+}
+
+// SAFETY: loom's cell reports every access that is not ordered.
+unsafe impl Sync for Signal {}
+// SAFETY: as for Sync.
+unsafe impl Send for Signal {}
+
+impl Completion for Signal {
+    type Times = ();
+
+    fn arm(&self, count: i64) {
+        // SAFETY: nobody names the signal when it is armed; loom checks that.
+        self.named.with_mut(|uses| unsafe { *uses += 1 });
+        self.value.store(count, Ordering::Relaxed);
+    }
+
+    fn is_done(&self) -> bool {
+        self.value.load(Ordering::Acquire) < 1
+    }
+
+    fn times(&self) {}
+}
+
+/// Counts how often it was completed. Not loom's: counting must not order anything.
+struct Counted(std::sync::Arc<Plain>);
+
+impl Cargo<()> for Counted {
+    fn complete(self, _times: impl FnOnce()) {
+        self.0.fetch_add(1, PlainOrdering::Relaxed);
+    }
+}
+
+type Table = Flights<Signal, Counted>;
+
+fn launch(table: &Table, completed: &std::sync::Arc<Plain>) -> Option<Ticket> {
+    let make = || Ok::<_, ()>(Signal { value: AtomicI64::new(0), named: UnsafeCell::new(0) });
+    let claim = table.claim(make).unwrap()?;
+    claim.arm(1);
+    Some(claim.launch(Counted(completed.clone()), 0))
+}
+
+/// What the device does.
+fn decrement(table: &Table, ticket: Ticket) {
+    table.signal(ticket.slot).value.fetch_sub(1, Ordering::Release);
+}
+
+#[test]
+fn whoever_completes_work_does_it_once() {
+    model(None, || {
+        let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
+        let ticket = launch(&table, &completed).unwrap();
+        let device = table.clone();
+        let device = thread::spawn(move || decrement(&device, ticket));
+        let other = table.clone();
+        let other = thread::spawn(move || other.sweep_all());
+        table.poll(ticket);
+        device.join().unwrap();
+        other.join().unwrap();
+        table.sweep_all();
+        assert_eq!(table.poll(ticket), Status::Done);
+        assert_eq!((completed.load(PlainOrdering::Relaxed), table.unfinished()), (1, 0));
+        assert!(launch(&table, &completed).is_some(), "the slot came back");
+        assert_eq!(table.poll(ticket), Status::Done, "later work is not taken for it");
+    });
+}
+
+#[test]
+fn a_pinned_signal_is_not_armed_again() {
+    model(Some(3), || {
+        let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
+        let ticket = launch(&table, &completed).unwrap();
+        decrement(&table, ticket);
+        let (user, other) = (table.clone(), completed.clone());
+        let next = thread::spawn(move || {
+            user.sweep_all();
+            launch(&user, &other)
+        });
+        if table.pin(ticket) == Pinned::Yes {
+            let signal = table.signal(ticket.slot);
+            // SAFETY: the pin keeps the signal from being armed; loom checks that.
+            signal.named.with(|uses| assert_eq!(unsafe { *uses }, 1));
+            table.unpin(ticket.slot);
+        }
+        let next = next.join().unwrap();
+        assert_ne!(next, Some(ticket));
+        table.sweep_all();
+        assert_eq!(completed.load(PlainOrdering::Relaxed), 1, "the second use is not complete");
+    });
+}
+
+#[test]
+fn closing_and_completing_do_not_cross() {
+    model(Some(3), || {
+        let (table, completed) = (Arc::new(Table::new(2)), std::sync::Arc::new(Plain::new(0)));
+        let [done, lost] = [launch(&table, &completed).unwrap(), launch(&table, &completed).unwrap()];
+        decrement(&table, done);
+        let other = table.clone();
+        let other = thread::spawn(move || (other.poll(done), other.poll(lost)));
+        table.close();
+        let (first, second) = other.join().unwrap();
+        assert_ne!(first, Status::Lost);
+        assert_ne!(second, Status::Done);
+        assert_eq!((table.poll(done), table.poll(lost)), (Status::Done, Status::Lost));
+        assert_eq!(completed.load(PlainOrdering::Relaxed), 1);
+    });
+}
