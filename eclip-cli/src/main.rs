@@ -44,8 +44,8 @@ fn main() -> ExitCode {
     };
     match result.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has enough of it.
-        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // Whoever read our output has enough of it. Quiet, but no success: not everything was done.
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             // Nothing is left to tell if standard error is closed too.
             let _ = writeln!(io::stderr(), "eclip: {}", failure::text(&error));

@@ -6,6 +6,9 @@ use crate::memory::{Buffer, BufferRef};
 use crate::module::Kernel;
 use crate::packet::KernelDispatch;
 
+/// Scratch bytes that ROCr allows a work-item (`GpuAgent::QueueCreate` in its `amd_gpu_agent.cpp`).
+const MAX_PRIVATE_BYTES: u32 = 262_128;
+
 /// One kernel argument. Made from a buffer, a number, or bytes.
 #[derive(Clone, Debug)]
 pub enum Arg {
@@ -189,10 +192,25 @@ impl Dispatch {
                     .into(),
             ));
         }
+        let private = self.private_bytes.unwrap_or(0).max(meta.private_segment_fixed_size);
+        if private > MAX_PRIVATE_BYTES {
+            return Err(self.geometry_error(format!(
+                "{private} bytes of scratch a work-item, but ROCr gives at most {MAX_PRIVATE_BYTES}"
+            )));
+        }
+        let agent = self.kernel.agent();
+        let scratch = agent.scratch_bytes_per_lane_byte().map(|each| each * u64::from(private));
+        if scratch.is_some_and(|bytes| bytes > agent.memory_bytes()) {
+            return Err(self.geometry_error(format!(
+                "{private} bytes of scratch a work-item are {} MiB for the whole GPU, which has {} MiB",
+                scratch.unwrap_or(0) >> 20,
+                agent.memory_bytes() >> 20
+            )));
+        }
         let fields = KernelDispatch {
             workgroup_size: workgroup,
             grid_size: self.grid,
-            private_segment_size: self.private_bytes.unwrap_or(0).max(meta.private_segment_fixed_size),
+            private_segment_size: private,
             group_segment_size: lds,
             kernel_object: self.kernel.object(),
             ..Default::default()

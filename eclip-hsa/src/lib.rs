@@ -50,7 +50,8 @@
 //!
 //! # Errors
 //! Every error says what, where and what to do. A queue's error is sticky, and every token of its unfinished work ends with it;
-//! a memory fault takes the whole GPU from the process, as the driver does. Calls that wait take a time limit, but for
+//! a memory fault takes the whole GPU from the process, as the driver does. A forked child cannot use what its parent made here,
+//! nor drop it: the driver gives it none of the parent's queues or memory. Calls that wait take a time limit, but for
 //! [`Token::wait`].
 //!
 //! # What it does not do

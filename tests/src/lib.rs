@@ -32,6 +32,9 @@ pub fn gpu() -> Gpu {
 
 /// The process's GPU for a test that sets up the runtime by itself.
 pub fn turn() -> MutexGuard<'static, ()> {
+    // Some tests wait without a limit, because that must end too. If it does not, the process ends here and not never.
+    // SAFETY: alarm only sets this process's timer; nothing else here uses it.
+    unsafe { libc::alarm(180) };
     // A failed test poisons nothing that the next one uses: it makes its own objects.
     ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -235,7 +235,8 @@ fn code_objects_that_do_not_fit_are_refused() {
 fn a_module_loads_from_a_file_too() {
     let gpu = gpu();
     let code = eclip_kernels::code_object(&gpu.agent.isa().unwrap().to_string(), "misc").unwrap();
-    let path = std::env::temp_dir().join(format!("eclip-test-{}.co", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("misc.co");
     std::fs::write(&path, code).unwrap();
     // SAFETY: the kernel does nothing, and the file stays as it is until the module is dropped.
     let module = unsafe { Module::from_file(&gpu.agent, &path) }.unwrap();
@@ -246,7 +247,6 @@ fn a_module_loads_from_a_file_too() {
         .wait_timeout(PATIENCE)
         .unwrap();
     drop((module, empty));
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -282,5 +282,25 @@ fn a_stripped_code_object_is_named_as_such() {
         // Newer runtimes look kernels up in .dynsym.
         Ok(_) => {}
         Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn scratch_has_a_limit_and_works_below_it() {
+    let gpu = gpu();
+    let queue = gpu.queue();
+    let kernel = gpu.module("scratch").kernel("scratch_user").unwrap();
+    let input: Vec<u32> = (0..256).collect();
+    let (from, to) = (gpu.agent.upload(&input).unwrap(), gpu.agent.alloc::<u32>(256).unwrap());
+    let work = || kernel.dispatch([256, 1, 1], [64, 1, 1]).arg(&from).arg(&to).arg(256u32);
+    for bytes in [262_129, u32::MAX] {
+        let error = queue.try_dispatch(work().private_bytes(bytes)).unwrap_err();
+        assert!(matches!(error, Error::Geometry { .. }) && error.to_string().contains("scratch"), "{error}");
+    }
+    for bytes in [0, 4096] {
+        let token = queue.dispatch(work().private_bytes(bytes), PATIENCE).unwrap();
+        token.wait_timeout(PATIENCE).unwrap();
+        assert!(to.to_vec().unwrap().iter().any(|&word| word != 0));
+        to.write(&[0; 256]).unwrap();
     }
 }
