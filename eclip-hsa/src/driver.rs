@@ -47,8 +47,13 @@ pub(crate) fn gpu_id(node: u32) -> Option<u32> {
 
 /// Compute queues on a GPU, as (of this process, of other processes). `None` where the kernel does not list them.
 pub(crate) fn queues_in_use(gpu_id: u32) -> Option<(u32, u32)> {
+    queues_listed(Path::new(PROCESSES), gpu_id)
+}
+
+/// As [`queues_in_use`], of the processes listed in a folder.
+fn queues_listed(processes: &Path, gpu_id: u32) -> Option<(u32, u32)> {
     let (mut ours, mut others) = (0, 0);
-    for process in fs::read_dir(PROCESSES).ok()?.flatten() {
+    for process in fs::read_dir(processes).ok()?.flatten() {
         let is_us = process.file_name().to_str() == Some(&std::process::id().to_string());
         let Ok(queues) = fs::read_dir(process.path().join("queues")) else { continue };
         for queue in queues.flatten() {
@@ -160,6 +165,27 @@ mod tests {
             info[CU_BITMAP_OFFSET + 16 * se + 4] = 0x7f;
         }
         assert_eq!(CuBitmaps::parse(&info).active(), [8, 8, 8, 8, 7, 7, 7, 7]);
+    }
+
+    #[test]
+    fn compute_queues_of_this_gpu_are_counted_by_process() {
+        let root = tempfile::tempdir().unwrap();
+        let add = |process: &str, queue: &str, gpu: &str, kind: &str| {
+            let folder = root.path().join(process).join("queues").join(queue);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("gpuid"), format!("{gpu}\n")).unwrap();
+            fs::write(folder.join("type"), kind).unwrap();
+        };
+        let us = std::process::id().to_string();
+        add(&us, "0", "77", "2");
+        add(&us, "1", "77", "2");
+        add(&us, "2", "77", "1");
+        add("1", "0", "77", "0");
+        add("1", "1", "78", "2");
+        fs::create_dir_all(root.path().join("2")).unwrap();
+        assert_eq!(queues_listed(root.path(), 77), Some((2, 1)));
+        assert_eq!(queues_listed(root.path(), 78), Some((0, 1)));
+        assert_eq!(queues_listed(&root.path().join("none"), 77), None);
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl QueueState {
     pub(crate) fn packet_counts(&self) -> PacketCounts {
         self.counters.read()
     }
+
     pub(crate) fn flights(&self) -> &Flights<Signal, Hold> {
         &self.flights
     }
