@@ -60,8 +60,8 @@ fn queues_listed(processes: &Path, gpu_id: u32) -> Option<(u32, u32)> {
             let read = |file: &str| -> Option<u32> {
                 fs::read_to_string(queue.path().join(file)).ok()?.trim().parse().ok()
             };
-            // KFD's `type`: 0 is a compute queue, 2 a compute queue in AQL format; 1 and 3 are SDMA.
-            if read("gpuid") == Some(gpu_id) && matches!(read("type"), Some(0 | 2)) {
+            // The driver's own `enum kfd_queue_type` (kfd_priv.h), not the ioctl's: 0 is compute, PM4 and AQL alike; 1 is SDMA.
+            if read("gpuid") == Some(gpu_id) && read("type") == Some(0) {
                 *(if is_us { &mut ours } else { &mut others }) += 1;
             }
         }
@@ -177,11 +177,11 @@ mod tests {
             fs::write(folder.join("type"), kind).unwrap();
         };
         let us = std::process::id().to_string();
-        add(&us, "0", "77", "2");
-        add(&us, "1", "77", "2");
+        add(&us, "0", "77", "0");
+        add(&us, "1", "77", "0");
         add(&us, "2", "77", "1");
         add("1", "0", "77", "0");
-        add("1", "1", "78", "2");
+        add("1", "1", "78", "0");
         fs::create_dir_all(root.path().join("2")).unwrap();
         assert_eq!(queues_listed(root.path(), 77), Some((2, 1)));
         assert_eq!(queues_listed(root.path(), 78), Some((0, 1)));
