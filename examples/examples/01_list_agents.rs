@@ -14,7 +14,8 @@ fn main() -> Result<()> {
         let topology = gpu.topology()?;
         println!("GPU {gpu}: {}", gpu.product());
         println!("    {topology}, {} lanes a wavefront", gpu.wave_size());
-        println!("    {} MiB, queues to use: {:?}", gpu.memory_bytes() >> 20, QueueBudget::of(&gpu).budget());
+        let queues = QueueBudget::of(&gpu).budget().map_or("an unknown number of".into(), |n| n.to_string());
+        println!("    {} MiB, {queues} hardware queues to use", gpu.memory_bytes() >> 20);
         // The library's map of mask bits to compute units names each unit exactly once.
         let mut units = topology.mask_bits();
         units.sort_unstable();
