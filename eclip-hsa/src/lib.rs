@@ -55,8 +55,8 @@
 //! [`Token::wait`].
 //!
 //! # What it does not do
-//! It starts no threads, has no global state besides ROCr's own, and allocates no memory of the GPU behind its user's back
-//! but the kernargs of each queue. It does not compile kernels, and it does not depend on HIP.
+//! It starts no threads and has no global state besides ROCr's own. What it allocates unasked is host memory: kernargs for each
+//! queue, and a block of up to 4 MiB while a buffer of the GPU is copied. It does not compile kernels, and it does not depend on HIP.
 
 mod agent_info;
 mod block;
