@@ -27,8 +27,6 @@ impl Seen {
 
 /// A queue, as whoever waits for its submissions sees it.
 pub(crate) trait Awaitable: Send + Sync {
-    /// Whether a submission is complete, without asking why not.
-    fn is_complete(&self, ticket: Ticket) -> bool;
     /// Where a submission stands; the failure if it will never be complete.
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> Result<Status, Arc<Failure>>;
     /// Gives up one pin.
@@ -68,11 +66,6 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    /// Whether it has happened, without asking why not.
-    pub(crate) fn is_over(&self) -> bool {
-        self.queue.upgrade().is_none_or(|queue| queue.is_complete(self.ticket))
-    }
-
     /// `Ok(true)` when it has happened, the failure when it never will.
     pub(crate) fn has_happened(&self, seen: &mut Seen) -> Result<bool, Arc<Failure>> {
         match self.queue.upgrade() {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::counts::PacketCounts;
 use crate::depend::{Clock, Decision, Dep, NO_LANE, Stamp, View, decide};
 use crate::dispatch::Arg;
 use crate::error::{Error, Result};
