@@ -276,7 +276,8 @@ impl QueueState {
 
     /// Submits a barrier packet behind everything that is in the queue, with a release of this scope.
     fn barrier(&self, release: FenceScope, signal: Use) -> Result<Ticket> {
-        let claim = self.claim()?;
+        // Not `claim`, which sweeps other queues: they may be doing the same.
+        let claim = self.flights.claim().ok_or_else(|| self.full("submission slot"))?;
         let signal = claim.signal().prepare(&self.parts.agent, signal)?;
         let index = self.reserve(1)?;
         signal.arm(1);
