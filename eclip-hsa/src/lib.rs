@@ -80,6 +80,9 @@ mod sync;
 
 pub mod agent;
 pub mod batch;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod bench_support;
 pub mod budget;
 pub mod code_object;
 pub mod counts;
