@@ -3,7 +3,7 @@
 //! `cargo bench -p eclip-benches` measures time. The program `ring_instructions` does the same work a given number of times, so that
 //! its instructions can be counted; `tests/instructions.rs` does that.
 
-use eclip_hsa::bench_support::PlainRing;
+use eclip_hsa::bench_support::{PlainRing, Recorded};
 use eclip_hsa::packet::{FenceScope, Header, KernelDispatch, Packet, PacketKind};
 
 /// Packets of a batch, in a ring of twice that.
@@ -62,12 +62,18 @@ impl Case {
 /// A ring, and packets to put into it.
 pub struct Bench {
     ring: PlainRing,
-    packets: Vec<Packet>,
+    batch: Recorded,
+    single: Recorded,
 }
 
 impl Default for Bench {
     fn default() -> Self {
-        Self { ring: PlainRing::new(2 * BATCH as u32), packets: (0..BATCH).map(packet).collect() }
+        let packets: Vec<Packet> = (0..BATCH).map(packet).collect();
+        Self {
+            ring: PlainRing::new(2 * BATCH as u32),
+            batch: Recorded::new(&packets),
+            single: Recorded::new(&packets[..1]),
+        }
     }
 }
 
@@ -78,13 +84,31 @@ impl Bench {
             Case::Encode => {
                 std::hint::black_box(packet(std::hint::black_box(7)));
             }
-            Case::Batch => self.push(&self.packets),
-            Case::Single => self.push(&self.packets[..1]),
+            Case::Batch => self.push(&self.batch),
+            Case::Single => self.push(&self.single),
         }
     }
 
-    fn push(&self, packets: &[Packet]) {
+    fn push(&self, packets: &Recorded) {
         assert!(self.ring.push(std::hint::black_box(packets)), "there is room");
         std::hint::black_box(self.ring.consume_all());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_arrives_whole_also_around_the_end_of_the_ring() {
+        let bench = Bench::default();
+        bench.turn(Case::Single);
+        for round in 0..4 {
+            bench.turn(Case::Batch);
+            for number in [0, 1, BATCH / 2, BATCH - 1] {
+                let index = 1 + round * BATCH as u64 + number as u64;
+                assert_eq!(bench.ring.packet(index), packet(number), "packet {index}");
+            }
+        }
     }
 }

@@ -11,75 +11,110 @@ use crate::ring::{Port, Ring};
 /// A ring whose packet processor is [`PlainRing::consume_all`].
 pub struct PlainRing {
     ring: Ring<Memory>,
-    memory: &'static Shared,
 }
 
-struct Shared {
-    slots: Box<[UnsafeCell<[u32; PACKET_DWORDS]>]>,
+/// Packets as a kernel group keeps them: bodies with INVALID headers, and first dwords.
+pub struct Recorded {
+    bodies: Box<[Packet]>,
+    firsts: Box<[u32]>,
+}
+
+struct Memory {
+    slots: Box<[UnsafeCell<Packet>]>,
     read: AtomicU64,
     write: AtomicU64,
     doorbell: AtomicU64,
 }
 
-struct Memory(&'static Shared);
+impl Recorded {
+    /// Takes packets apart.
+    pub fn new(packets: &[Packet]) -> Self {
+        let firsts = packets.iter().map(|packet| packet.dwords()[0]).collect();
+        let mut bodies: Box<[Packet]> = packets.into();
+        bodies.iter_mut().for_each(Packet::invalidate);
+        Self { bodies, firsts }
+    }
+}
 
 impl PlainRing {
-    /// A ring of `packets`, a power of two. Its memory is never given back.
+    /// A ring of `packets`, a power of two.
     pub fn new(packets: u32) -> Self {
         assert!(packets.is_power_of_two(), "a ring of {packets} packets: a power of two is needed");
-        let memory: &'static Shared = Box::leak(Box::new(Shared {
-            slots: (0..packets).map(|_| UnsafeCell::new([0; PACKET_DWORDS])).collect(),
+        let empty = Packet::from_dwords([0; PACKET_DWORDS]);
+        let memory = Memory {
+            slots: (0..packets).map(|_| UnsafeCell::new(empty)).collect(),
             read: AtomicU64::new(0),
             write: AtomicU64::new(0),
             doorbell: AtomicU64::new(0),
-        }));
-        Self { ring: Ring::new(Memory(memory), 0), memory }
+        };
+        Self { ring: Ring::new(memory, 0) }
     }
 
-    /// Reserves, writes and publishes packets, and rings the doorbell. False if there is no room.
-    pub fn push(&self, packets: &[Packet]) -> bool {
-        self.ring.try_push(packets).is_ok()
+    /// Reserves slots, writes the packets into them as a submission does, publishes them, rings the doorbell. False if there
+    /// is no room.
+    pub fn push(&self, recorded: &Recorded) -> bool {
+        let count = recorded.bodies.len() as u64;
+        let Ok(start) = self.ring.reserve(count) else { return false };
+        self.ring.fill(start, count, |slots| {
+            slots.bodies(0, &recorded.bodies);
+            recorded.firsts.iter().enumerate().for_each(|(offset, &first)| slots.first(offset, first));
+        });
+        true
     }
 
     /// Gives every slot back, as a packet processor does that has looked at all packets. Returns the index after the last.
     pub fn consume_all(&self) -> u64 {
-        let write = self.memory.write.load(Ordering::Acquire);
-        assert_eq!(
-            self.memory.doorbell.load(Ordering::Relaxed) + 1,
-            write,
-            "the doorbell tells of the last packet"
-        );
-        self.memory.read.store(write, Ordering::Release);
+        let memory = self.ring.port();
+        let write = memory.write.load(Ordering::Acquire);
+        assert_eq!(memory.doorbell.load(Ordering::Relaxed) + 1, write, "the doorbell tells of the last packet");
+        memory.read.store(write, Ordering::Release);
         write
+    }
+
+    /// What is in the slot of the packet at `index`.
+    pub fn packet(&self, index: u64) -> Packet {
+        let slots = &self.ring.port().slots;
+        // SAFETY: one thread uses all of this (`UnsafeCell` is not `Sync`), and keeps no reference.
+        unsafe { *slots[index as usize % slots.len()].get() }
     }
 }
 
 impl Port for Memory {
     fn size(&self) -> u32 {
-        self.0.slots.len() as u32
+        self.slots.len() as u32
     }
 
     fn read_index(&self) -> u64 {
-        self.0.read.load(Ordering::Acquire)
+        self.read.load(Ordering::Acquire)
     }
 
     fn write_body(&self, slot: u32, dwords: &[u32; PACKET_DWORDS]) {
-        let slot = self.0.slots[slot as usize].get().cast::<u32>();
+        let slot = self.slots[slot as usize].get().cast::<u32>();
         // SAFETY: the slot has that many dwords, and one thread uses all of this (`UnsafeCell` is not `Sync`).
         unsafe { std::ptr::copy_nonoverlapping(dwords[1..].as_ptr(), slot.add(1), PACKET_DWORDS - 1) };
     }
 
+    #[inline]
+    fn write_bodies(&self, slot: u32, packets: &[Packet]) {
+        let slots = &self.slots[slot as usize..slot as usize + packets.len()];
+        let first = UnsafeCell::raw_get(slots.as_ptr());
+        // SAFETY: as above; so many slots follow each other.
+        unsafe { std::ptr::copy_nonoverlapping(packets.as_ptr(), first, packets.len()) };
+    }
+
+    #[inline]
     fn write_first(&self, slot: u32, dword: u32) {
-        let slot = self.0.slots[slot as usize].get().cast::<u32>();
+        let slot = self.slots[slot as usize].get().cast::<u32>();
         // SAFETY: as above; dwords are aligned.
         unsafe { AtomicU32::from_ptr(slot) }.store(dword, Ordering::Release);
     }
 
-    fn raise_write_index(&self, index: u64) {
-        self.0.write.fetch_max(index, Ordering::Release);
+    #[inline]
+    fn raise_write_index(&self, _from: u64, index: u64) {
+        self.write.fetch_max(index, Ordering::Release);
     }
 
     fn ring_doorbell(&self, last: u64) {
-        self.0.doorbell.store(last, Ordering::Release);
+        self.doorbell.store(last, Ordering::Release);
     }
 }

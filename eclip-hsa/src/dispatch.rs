@@ -26,6 +26,12 @@ pub enum Arg {
 #[derive(Clone, Copy, Debug)]
 pub struct Foreign(u64);
 
+impl Foreign {
+    pub(crate) fn address(self) -> u64 {
+        self.0
+    }
+}
+
 /// A by-value argument: numbers are kept inline.
 #[derive(Clone, Debug)]
 pub struct Value(Bytes);
@@ -37,7 +43,8 @@ enum Bytes {
 }
 
 impl Value {
-    fn as_slice(&self) -> &[u8] {
+    /// The bytes.
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Bytes::Inline(bytes, len) => &bytes[..usize::from(*len)],
             Bytes::Heap(bytes) => bytes,
@@ -297,6 +304,6 @@ fn lower(arg: &Arg) -> kernarg::Arg<'_> {
         Arg::Buffer(buffer) => kernarg::Arg::Buffer(buffer.address()),
         Arg::Value(value) => kernarg::Arg::Value(value.as_slice()),
         Arg::Lds(bytes) => kernarg::Arg::Lds(*bytes),
-        Arg::Foreign(Foreign(address)) => kernarg::Arg::Buffer(*address),
+        Arg::Foreign(foreign) => kernarg::Arg::Buffer(foreign.address()),
     }
 }

@@ -19,6 +19,11 @@ pub trait Contender {
     /// What the results call it.
     fn name(&self) -> &'static str;
 
+    /// Puts in place what the round's work follows. Not timed; the device is held already.
+    fn prepare(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Submits one round's work and returns for how many units it was. **This is what is timed**; there is room for all of it, and
     /// nothing of it is complete when it begins.
     fn submit(&mut self) -> Result<u32>;
@@ -45,8 +50,9 @@ pub fn measure(
             let contender = &mut contenders[index];
             let name = contender.name();
             let held = hold.begin().with_context(|| format!("{name}: holding the device"))?;
+            let prepared = contender.prepare();
             let begin = Instant::now();
-            let units = contender.submit();
+            let units = prepared.and_then(|()| contender.submit());
             let elapsed = begin.elapsed();
             let let_go = held.end();
             let units = units.with_context(|| format!("{name}: submitting"))?;

@@ -153,6 +153,11 @@ impl Contender for HipSwitch {
         name::HIP_SWITCH
     }
 
+    /// The kernel that the first switch waits for.
+    fn prepare(&mut self) -> Result<()> {
+        self.hip.launch(&self.streams[0])
+    }
+
     /// Each kernel on the other stream than the one before, and after it. Nothing of the work before is complete.
     fn submit(&mut self) -> Result<u32> {
         for (turn, event) in self.events.iter().enumerate() {

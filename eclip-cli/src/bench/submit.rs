@@ -33,6 +33,12 @@ pub struct Options {
     /// Few rounds: shows that everything works, not what it costs
     #[arg(long)]
     quick: bool,
+    /// How many rounds are measured
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<u32>,
+    /// Measures only these, for profiling: names as the table has them, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 /// Measures and writes.
@@ -42,7 +48,8 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     let place = Place { device: device.name(&gpu), simulated: device.is_simulated() };
     let mut hold = Hold::new(device.is_simulated())?;
     let (warm_up, rounds) = if options.quick { (1, 3) } else { (10, 100) };
-    let results = submit(&gpu, &mut hold, warm_up, rounds)?;
+    let rounds = options.rounds.unwrap_or(rounds);
+    let results = submit(&gpu, &mut hold, &options.only, warm_up, rounds)?;
     if options.json {
         for (name, why) in &results.missing {
             writeln!(std::io::stderr(), "eclip: not measured: {name}: {why}")?;
@@ -53,8 +60,8 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<()> {
     }
 }
 
-/// Measures every contender that there is on this machine.
-pub fn submit(gpu: &Agent, hold: &mut Hold, warm_up: u32, rounds: u32) -> Result<Results> {
+/// Measures every contender that there is on this machine, or `only` those named.
+pub fn submit(gpu: &Agent, hold: &mut Hold, only: &[String], warm_up: u32, rounds: u32) -> Result<Results> {
     let work = Rc::new(Saxpy::new(gpu)?);
     let topology = gpu.topology()?;
     let (all, half) = (topology.shader_engines(), topology.shader_engines() as usize / 2);
@@ -76,6 +83,9 @@ pub fn submit(gpu: &Agent, hold: &mut Hold, warm_up: u32, rounds: u32) -> Result
         Err(why) => missing.extend([name::HIP, name::HIP_SWITCH].map(|name| (name, why.to_string()))),
     }
     contenders.extend(ours::all(gpu, &work, &masks, &mut missing)?);
+    if !only.is_empty() {
+        contenders.retain(|contender| only.iter().any(|name| name == contender.name()));
+    }
     let samples = measure(&mut contenders, hold, warm_up, rounds)?;
     let measured = contenders.iter().zip(samples);
     let measured = measured.map(|(contender, samples)| Measured { name: contender.name(), samples });
