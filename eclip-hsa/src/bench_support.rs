@@ -66,7 +66,11 @@ impl PlainRing {
     pub fn consume_all(&self) -> u64 {
         let memory = self.ring.port();
         let write = memory.write.load(Ordering::Acquire);
-        assert_eq!(memory.doorbell.load(Ordering::Relaxed) + 1, write, "the doorbell tells of the last packet");
+        assert_eq!(
+            memory.doorbell.load(Ordering::Relaxed) + 1,
+            write,
+            "the doorbell tells of the last packet"
+        );
         memory.read.store(write, Ordering::Release);
         write
     }

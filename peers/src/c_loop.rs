@@ -88,6 +88,8 @@ pub struct CLoop {
     functions: Functions,
     queue: NonNull<hsa_queue_t>,
     signals: Vec<hsa_signal_t>,
+    /// The signal that the next packet gets.
+    next: usize,
     /// For [`CLoop::drain`].
     drained: hsa_signal_t,
     /// A value that the read index has reached.
@@ -129,6 +131,7 @@ impl CLoop {
             },
             queue,
             signals: Vec::with_capacity(signals as usize),
+            next: 0,
             drained: hsa_signal_t { handle: 0 },
             read: 0,
         };
@@ -156,20 +159,20 @@ impl CLoop {
         Ok(())
     }
 
-    /// `count` packets, the first with the first signal, and so on: one call of the C loop.
+    /// `count` packets, each with the next signal of the set: one call of the C loop.
     ///
     /// # Errors
-    /// [`Error::Room`] as for [`CLoop::submit`], and for more packets than there are signals.
+    /// [`Error::Room`] as for [`CLoop::submit`], and if there are not so many signals left; [`CLoop::drain`] frees all.
     ///
     /// # Safety
     /// As [`CLoop::submit`].
     pub unsafe fn submit_with_signals(&mut self, launch: &Launch, count: u32) -> Result<(), Error> {
-        let signals = self.signals.len() as u32;
-        if count > signals {
-            return Err(Error::Room { what: "signals", asked: count, room: signals });
+        let left = &self.signals[self.next..];
+        if count as usize > left.len() {
+            return Err(Error::Room { what: "signals", asked: count, room: left.len() as u32 });
         }
         self.check_room(count)?;
-        let signals = self.signals.as_ptr();
+        let signals = self.signals[self.next..].as_ptr();
         // SAFETY: as in `submit`; there are at least `count` signals.
         unsafe {
             peers_dispatch_loop_signals(
@@ -181,6 +184,7 @@ impl CLoop {
                 &mut self.read,
             );
         }
+        self.next += count as usize;
         Ok(())
     }
 
@@ -231,6 +235,7 @@ impl CLoop {
             // SAFETY: the signal is ours and alive.
             let value = unsafe { (self.hsa.hsa_signal_load_scacquire)(self.drained) };
             if value == 0 && self.room() == size {
+                self.next = 0;
                 return Ok(());
             }
             if begin.elapsed() > timeout {

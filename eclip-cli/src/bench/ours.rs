@@ -10,7 +10,7 @@ use eclip_hsa::{Agent, CuMask, KernelGroup, Queue, Token, Visibility};
 
 use super::contender::{Contender, DRAIN};
 use super::results::name;
-use super::submit::PACKETS;
+use super::submit::{PACKETS, RING};
 use super::work::Saxpy;
 
 /// Switches a round.
@@ -34,7 +34,7 @@ pub fn all(
 }
 
 fn queue(gpu: &Agent, label: &str, mask: Option<&CuMask>) -> Result<Queue> {
-    let mut queue = Queue::builder(gpu).label(label).size(2 * PACKETS);
+    let mut queue = Queue::builder(gpu).label(label).size(RING);
     if let Some(mask) = mask {
         queue = queue.mask(mask.clone());
     }
@@ -85,7 +85,7 @@ impl Single {
     /// Builds group and queue.
     pub fn new(gpu: &Agent, work: &Saxpy) -> Result<Self> {
         let (queue, group) = (queue(gpu, name::SINGLE, None)?, KernelGroup::of(work.dispatch())?);
-        Ok(Self { queue, group, tokens: Vec::with_capacity(PACKETS as usize) })
+        Ok(Self { queue, group, tokens: Vec::with_capacity(2 * PACKETS as usize) })
     }
 }
 
@@ -154,7 +154,7 @@ impl Contender for Switch {
     fn drain(&mut self) -> Result<()> {
         let made = self.barriers() - self.barriers;
         // On hardware that keeps up, a kernel may be complete before the next is submitted, which then needs no barrier.
-        anyhow::ensure!(made <= u64::from(SWITCHES), "{made} barriers for {SWITCHES} switches");
+        anyhow::ensure!(made <= 2 * u64::from(SWITCHES), "{made} barriers for twice {SWITCHES} switches");
         self.last = None;
         Ok(self.queues.iter().try_for_each(|queue| queue.drain(DRAIN))?)
     }

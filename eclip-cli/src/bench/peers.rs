@@ -10,6 +10,7 @@ use eclip_peers::hip::{Event, Function, Hip, Module, Stream};
 
 use super::contender::{Contender, DRAIN};
 use super::results::name;
+use super::submit::RING;
 use super::work::{HipArguments, Saxpy};
 
 /// The C loop, one packet after another with a doorbell each.
@@ -24,7 +25,7 @@ pub struct C {
 }
 
 impl C {
-    /// `packets` a round, in a ring of twice that. With `signals`, each packet has a completion signal of its own, which is armed
+    /// `packets` at a time. With `signals`, each packet has a completion signal of its own, which is armed
     /// first.
     pub fn new(
         name: &'static str,
@@ -33,9 +34,10 @@ impl C {
         packets: u32,
         signals: bool,
     ) -> Result<Self> {
-        let set = if signals { packets } else { 0 };
+        // Twice: the packets before are not complete yet.
+        let set = if signals { 2 * packets } else { 0 };
         // SAFETY: the runtime stays initialised while `_gpu` is held; the agent is its own.
-        let queue = unsafe { CLoop::new(gpu.runtime().hsa(), gpu.handle(), 2 * packets, set)? };
+        let queue = unsafe { CLoop::new(gpu.runtime().hsa(), gpu.handle(), RING, set)? };
         Ok(Self { name, queue, work: work.clone(), packets, signals, _gpu: gpu.clone() })
     }
 }
@@ -105,7 +107,7 @@ pub struct HipLaunch {
 }
 
 impl HipLaunch {
-    /// `launches` a round.
+    /// `launches` at a time.
     pub fn new(hip: &Rc<HipWork>, launches: u32) -> Result<Self> {
         Ok(Self { stream: hip.hip.stream()?, hip: hip.clone(), launches })
     }
@@ -132,17 +134,21 @@ impl Contender for HipLaunch {
 /// HIP's way to let a kernel on one stream wait for a kernel on another: `hipEventRecord`, `hipStreamWaitEvent`, launch.
 pub struct HipSwitch {
     streams: [Stream; 2],
-    events: Vec<Event>,
+    /// As many again: those before have not happened yet.
+    events: [Vec<Event>; 2],
+    row: usize,
     hip: Rc<HipWork>,
 }
 
 impl HipSwitch {
-    /// `switches` a round, between two streams with the masks.
+    /// `switches` at a time, between two streams with the masks.
     pub fn new(hip: &Rc<HipWork>, masks: &[CuMask; 2], switches: u32) -> Result<Self> {
         let [first, second] = masks;
+        let events = || (0..switches).map(|_| hip.hip.event()).collect::<Result<_, _>>();
         Ok(Self {
             streams: [hip.hip.masked_stream(first.words())?, hip.hip.masked_stream(second.words())?],
-            events: (0..switches).map(|_| hip.hip.event()).collect::<Result<_, _>>()?,
+            events: [events()?, events()?],
+            row: 0,
             hip: hip.clone(),
         })
     }
@@ -160,13 +166,15 @@ impl Contender for HipSwitch {
 
     /// Each kernel on the other stream than the one before, and after it. Nothing of the work before is complete.
     fn submit(&mut self) -> Result<u32> {
-        for (turn, event) in self.events.iter().enumerate() {
+        self.row = 1 - self.row;
+        let events = &self.events[self.row];
+        for (turn, event) in events.iter().enumerate() {
             let (before, after) = (&self.streams[turn % 2], &self.streams[(turn + 1) % 2]);
             before.record(event)?;
             after.wait_for(event)?;
             self.hip.launch(after)?;
         }
-        Ok(self.events.len() as u32)
+        Ok(events.len() as u32)
     }
 
     fn drain(&mut self) -> Result<()> {

@@ -19,8 +19,10 @@ use super::results::{Measured, Results, name};
 use super::work::Saxpy;
 use crate::device::Device;
 
-/// Packets a round, of each contender whose units are packets.
+/// Packets of one submission, or of one row of submissions.
 pub const PACKETS: u32 = 1024;
+/// Packets of a ring: it has room for two rows, which may be two packets for each kernel.
+pub const RING: u32 = 4 * PACKETS;
 /// Switches a round of HIP's, which are slow.
 const HIP_SWITCHES: u32 = 64;
 
