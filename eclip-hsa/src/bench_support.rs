@@ -3,6 +3,7 @@
 //! Not part of the library's interface: hidden, and free to change. One thread.
 
 use std::cell::UnsafeCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::packet::{PACKET_DWORDS, Packet};
@@ -10,7 +11,8 @@ use crate::ring::{Port, Ring};
 
 /// A ring whose packet processor is [`PlainRing::consume_all`].
 pub struct PlainRing {
-    ring: Ring<Memory>,
+    ring: Ring<Rc<Memory>>,
+    memory: Rc<Memory>,
 }
 
 /// Packets as a kernel group keeps them: bodies with INVALID headers, and first dwords.
@@ -19,6 +21,7 @@ pub struct Recorded {
     firsts: Box<[u32]>,
 }
 
+/// The device's side.
 struct Memory {
     slots: Box<[UnsafeCell<Packet>]>,
     read: AtomicU64,
@@ -41,13 +44,13 @@ impl PlainRing {
     pub fn new(packets: u32) -> Self {
         assert!(packets.is_power_of_two(), "a ring of {packets} packets: a power of two is needed");
         let empty = Packet::from_dwords([0; PACKET_DWORDS]);
-        let memory = Memory {
+        let memory = Rc::new(Memory {
             slots: (0..packets).map(|_| UnsafeCell::new(empty)).collect(),
             read: AtomicU64::new(0),
             write: AtomicU64::new(0),
             doorbell: AtomicU64::new(0),
-        };
-        Self { ring: Ring::new(memory, 0) }
+        });
+        Self { ring: Ring::new(memory.clone(), 0), memory }
     }
 
     /// Reserves slots, writes the packets into them as a submission does, publishes them, rings the doorbell. False if there
@@ -64,7 +67,7 @@ impl PlainRing {
 
     /// Gives every slot back, as a packet processor does that has looked at all packets. Returns the index after the last.
     pub fn consume_all(&self) -> u64 {
-        let memory = self.ring.port();
+        let memory = &self.memory;
         let write = memory.write.load(Ordering::Acquire);
         assert_eq!(
             memory.doorbell.load(Ordering::Relaxed) + 1,
@@ -77,13 +80,13 @@ impl PlainRing {
 
     /// What is in the slot of the packet at `index`.
     pub fn packet(&self, index: u64) -> Packet {
-        let slots = &self.ring.port().slots;
+        let slots = &self.memory.slots;
         // SAFETY: one thread uses all of this (`UnsafeCell` is not `Sync`), and keeps no reference.
         unsafe { *slots[index as usize % slots.len()].get() }
     }
 }
 
-impl Port for Memory {
+impl Port for Rc<Memory> {
     fn size(&self) -> u32 {
         self.slots.len() as u32
     }
