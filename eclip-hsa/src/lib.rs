@@ -90,6 +90,9 @@ mod submit;
 mod sync;
 
 pub mod agent;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod bench_support;
 pub mod budget;
 pub mod code_object;
 pub mod completion;
