@@ -51,6 +51,7 @@
 //! AMD's rocjitsu (ROCm/rocm-systems, `emulation/rocjitsu`) interposes the same way, for CDNA and RDNA GPUs; tinygrad tests
 //! its AMD backend on a mock KFD; gem5 models GCN3 and Vega below a real driver.
 
+mod caches;
 pub mod control;
 pub mod cp;
 pub mod device;

@@ -19,6 +19,7 @@ pub(crate) enum Command {
     SetCuMask { id: u32, mask: Vec<u32> },
     Stall { id: u32, stalled: bool },
     InjectFault(u32),
+    Strict(bool),
     Fence,
     Stop,
 }

@@ -29,6 +29,7 @@ mod signal;
 mod tests;
 
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub struct CommandProcessor {
     interrupts: Arc<dyn Interrupts>,
     make: Arc<MakeWorkgroup>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Strict memory, as last asked for.
+    strict: AtomicBool,
     process: u32,
 }
 
@@ -130,6 +133,7 @@ impl CommandProcessor {
             interrupts,
             make,
             thread: Mutex::new(None),
+            strict: AtomicBool::new(false),
             process: std::process::id(),
         })
     }
@@ -156,6 +160,7 @@ impl CommandProcessor {
         }
         let device = Device {
             mem: self.memory.clone(),
+            l2: None,
             interrupts: self.interrupts.clone(),
             clock: self.clock.clone(),
             model: self.model.clone(),
@@ -168,11 +173,13 @@ impl CommandProcessor {
             dispatches: Default::default(),
             next_dispatch: 0,
         };
+        // Relaxed: under the thread's lock, here and in `set_strict_memory`.
+        let strict = self.strict.load(Ordering::Relaxed);
         let (spec, make, inbox) = (self.spec.clone(), self.make.clone(), self.inbox.clone());
         let run = move || {
             let _close = CloseInbox(inbox.clone());
             prepare_thread();
-            Processor::new(spec, device, make).run(&inbox);
+            Processor::new(spec, device, make, strict).run(&inbox);
         };
         let started = std::thread::Builder::new().name("kfd-sim-cp".into()).spawn(run);
         *thread = Some(started.map_err(|error| {
@@ -186,6 +193,22 @@ impl CommandProcessor {
         self.check_process()?;
         self.start()?;
         self.inbox.call(command)
+    }
+
+    /// Switches strict memory on or off: writes are hidden until a release, and reads are old until an acquire. Dispatches that
+    /// already run are not changed by switching it on; when it is switched off, everything hidden becomes visible.
+    pub fn set_strict_memory(&self, on: bool) -> Result<(), CpError> {
+        self.check_process()?;
+        let thread = self.thread();
+        // Relaxed: under the thread's lock, here and in `start`.
+        self.strict.store(on, Ordering::Relaxed);
+        if thread.is_some() { self.inbox.call(Command::Strict(on)).map(drop) } else { Ok(()) }
+    }
+
+    /// Whether strict memory is on.
+    pub fn strict_memory(&self) -> bool {
+        // Relaxed: a plain flag.
+        self.strict.load(Ordering::Relaxed)
     }
 
     /// Makes a queue and returns its id. Its indices are taken as found in memory.

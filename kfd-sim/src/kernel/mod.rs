@@ -70,6 +70,10 @@ impl Device {
         let buffers = Buffers::new(GPU_ID, spec.memory.vram_bytes, &kfd_file, space.clone())?;
         let interrupts = Arc::new(InterruptHandler { events: events.clone(), recorder: recorder.clone() });
         let processor = CommandProcessor::new(spec.clone(), space.clone(), interrupts, clock.clone());
+        if strict_by_environment() {
+            // It has no thread yet, so nothing can refuse.
+            let _ = processor.set_strict_memory(true);
+        }
         let queues = Queues::new(processor, buffers.doorbells());
         Ok(Arc::new(Self {
             spec,
@@ -174,6 +178,11 @@ impl Device {
     pub fn memory_used(&self) -> (u64, u64) {
         self.buffers.used()
     }
+}
+
+/// `KFD_SIM_STRICT`: anything but nothing and 0 switches strict memory on.
+fn strict_by_environment() -> bool {
+    std::env::var_os("KFD_SIM_STRICT").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 impl Drop for Device {

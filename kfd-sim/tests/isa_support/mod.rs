@@ -9,7 +9,7 @@ use std::process::Command;
 use kfd_sim::isa::{
     CodeCache, ExecFault, ExecStats, Launch, LaunchDesc, Placement, Progress, ScratchDesc, Workgroup,
 };
-use kfd_sim::memory::{AddressSpace, Span};
+use kfd_sim::memory::{AddressSpace, MemoryKind, Span};
 use object::{Object, ObjectSegment, ObjectSymbol};
 
 /// LDS aperture as the kernel driver sets it.
@@ -40,7 +40,7 @@ impl Gpu {
             va,
             len: memory.len() as u64 * 8,
             host: memory.as_mut_ptr().cast(),
-            writable: true,
+            memory: MemoryKind::Host, writable: true,
             executable: true,
         };
         // SAFETY: the box lives as long as the address space, and is only accessed through it or through `read`/`write`

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::caches::Caches;
 use crate::cp::kernel::RunWorkgroup;
 use crate::cp::{CommandProcessor, DoorbellPtr, GpuClock, QueueDesc, QueueKind};
 use crate::device::DeviceSpec;
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
-use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault, Span};
+use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault, MemoryKind, Span};
 use crate::ports::Interrupts;
 use crate::timing::{Shape, TimingModel, Work};
 
@@ -82,8 +83,8 @@ struct Fake {
 impl RunWorkgroup for Fake {
     fn run(
         &mut self,
-        _: &Launch,
         _: &AddressSpace,
+        _: Option<Caches>,
         _: &mut CodeCache,
         _: &dyn Fn() -> u64,
         budget: u64,
@@ -136,7 +137,7 @@ impl Rig {
         let arena: Arc<Vec<AtomicU64>> = Arc::new((0..ARENA / 8).map(|_| AtomicU64::new(0)).collect());
         let space = Arc::new(AddressSpace::new());
         let host = arena.as_ptr() as *mut u8;
-        let span = Span { va: BASE, len: ARENA, host, writable: true, executable: true };
+        let span = Span { va: BASE, len: ARENA, host, memory: MemoryKind::Host, writable: true, executable: true };
         // SAFETY: the arena lives as long as the rig, whose drop shuts the device down; it is made of atomics.
         unsafe { space.map(span) };
         let spec = Arc::new(DeviceSpec::mi50());

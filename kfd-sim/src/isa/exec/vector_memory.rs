@@ -21,6 +21,15 @@ enum Unit {
     Small(u32, bool, Option<bool>),
 }
 
+impl Unit {
+    fn bytes(self) -> u64 {
+        match self {
+            Unit::Dwords(count) => 4 * u64::from(count),
+            Unit::Small(len, ..) => u64::from(len),
+        }
+    }
+}
+
 /// Extends `len` bytes to 32 bits.
 pub fn extend(value: u32, len: u32, signed: bool) -> u32 {
     match (len, signed) {
@@ -314,6 +323,27 @@ fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mu
     true
 }
 
+/// A load with GLC reads what is behind the L1.
+fn reload(i: &Inst, kind: &Kind, vas: &[u64; 64], exec: u64, env: &mut Env) {
+    if let Kind::Load(unit) = kind
+        && i.mem.glc
+        && env.port.cached()
+    {
+        lanes_of(exec).for_each(|lane| env.port.reload(vas[lane], unit.bytes()));
+    }
+}
+
+/// After a store: the wave may wait for it; with GLC it goes out at once.
+fn stored(w: &mut Wave, i: &Inst, kind: &Kind, env: &mut Env) -> Done {
+    if matches!(kind, Kind::Store(_)) {
+        w.stored = true;
+        if i.mem.glc {
+            env.port.drain();
+        }
+    }
+    Ok(())
+}
+
 /// Executes a FLAT, GLOBAL or SCRATCH opcode.
 pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
     let kind = flat_kind(op).ok_or(Stop::Unsupported("flat instruction"))?;
@@ -335,8 +365,9 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
                 (u64::from(low[lane]) | u64::from(high[lane]) << 32).wrapping_add_signed(imm)
             })
         };
+        reload(i, &kind, &vas, w.exec(), env);
         if dwords_at_once(w, i, &kind, &vas, env) {
-            return Ok(());
+            return stored(w, i, &kind, env);
         }
     }
     for lane in lanes_of(w.exec()) {
@@ -355,6 +386,11 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
                 if segment == Segment::Flat { flat_place(env, va) } else { Place::Global(va) }
             }
         };
+        if let (Kind::Load(unit), Place::Global(va), Segment::Flat) = (&kind, place, i.segment)
+            && i.mem.glc
+        {
+            env.port.reload(va, unit.bytes());
+        }
         match kind {
             Kind::Load(unit) => load_lane(w, env, i.dst, unit, lane, place)?,
             Kind::Store(unit) => store_lane(w, env, i.src[1], unit, lane, place)?,
@@ -364,7 +400,7 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
             }
         }
     }
-    Ok(())
+    if i.segment == Segment::Scratch { Ok(()) } else { stored(w, i, &kind, env) }
 }
 
 /// A buffer resource (V#), as far as untyped accesses use it.
@@ -442,7 +478,12 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             let place = resource.address(index, offset, soffset, u64::from(len), lane).map(Place::Global);
             let part = |unit| if let Unit::Dwords(_) = unit { Unit::Dwords(1) } else { unit };
             match (&kind, place) {
-                (Kind::Load(unit), Some(place)) => load_lane(w, env, i.dst + n, part(*unit), lane, place)?,
+                (Kind::Load(unit), Some(place)) => {
+                    if let (Place::Global(va), true) = (place, i.mem.glc) {
+                        env.port.reload(va, part(*unit).bytes());
+                    }
+                    load_lane(w, env, i.dst + n, part(*unit), lane, place)?;
+                }
                 (Kind::Load(unit), None) => {
                     let half = if let Unit::Small(_, _, half) = unit { *half } else { None };
                     let old = &mut w.vgpr[usize::from(i.dst - reg::VGPR + n)][lane];
@@ -457,5 +498,6 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             }
         }
     }
-    Ok(())
+    // Swizzled buffers are scratch, which only its own lane reads.
+    if resource.swizzled { Ok(()) } else { stored(w, i, &kind, env) }
 }

@@ -28,6 +28,7 @@ pub fn wave() -> Wave {
         mem_bases: 0x0001_0002,
         alloc: [0; 2],
         trap_status: 0,
+        stored: false,
         state: State::Running,
     };
     wave.set_exec(u64::MAX);
@@ -44,7 +45,7 @@ pub fn execute(
     let inst = decode(words).unwrap_or_else(|error| panic!("{words:x?}: {error}"));
     let mut stats = ExecStats::default();
     let mut env = Env {
-        port: Port::new(space),
+        port: Port::new(space, None),
         lds,
         stats: &mut stats,
         clock: &|| 77,

@@ -1,0 +1,254 @@
+//! The GPU's L2 as the strict model has it: what has been released to the agent and not yet to the system, what it remembers
+//! of memory, and what its pages held before, for those who may not see the newest yet.
+//!
+//! Command processor's thread only. A *commit* makes a dispatch's stores visible to the agent and is numbered; a [`View`]
+//! has the number of the newest commit that it may see. Pages are kept by virtual address and forgotten when unmapped.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::page::{Mask, PAGE, Page, copy_masked, page_of};
+use crate::memory::{Access, AddressSpace, MemoryKind};
+
+/// Most pages remembered: 64 MiB. Beyond that everything is written back and forgotten, as a full cache would.
+const MOST_PAGES: usize = 16_384;
+/// Views that are listed before those that are gone are looked for.
+const MOST_VIEWS: usize = 256;
+
+/// What one agent acquire saw, and everything that was read since: the L1 and scalar caches of the dispatches that
+/// it covers. Grows only; whoever finds it too large starts another one with the same number.
+pub(crate) struct View {
+    /// Newest commit that may be seen.
+    pub commit: u64,
+    pub pages: Mutex<HashMap<u64, Arc<Page>>>,
+}
+
+/// A page that can be cached.
+pub(crate) struct Target {
+    pub host: *mut u8,
+    pub vram: bool,
+    pub writable: bool,
+}
+
+/// The page's memory, unless it cannot be cached: not (wholly) in one mapping, or registers.
+pub(crate) fn target(space: &AddressSpace, page: u64) -> Option<Target> {
+    let span = space.translate(page, PAGE, Access::Read).ok()?;
+    let host = span.at(page);
+    let cached = span.memory != MemoryKind::Io && (host as usize).is_multiple_of(8);
+    cached.then(|| Target { host, vram: span.memory == MemoryKind::Vram, writable: span.writable })
+}
+
+struct Line {
+    /// Newest bytes.
+    now: Arc<Page>,
+    /// Whether the bytes that are not dirty may be used. Those of host memory never are: the L2 does not keep it.
+    fresh: bool,
+    /// Bytes newer than memory.
+    dirty: Mask,
+    /// What views with a number below this one see.
+    older: Vec<(u64, Arc<Page>)>,
+}
+
+/// See the module's description.
+#[derive(Default)]
+pub(crate) struct L2 {
+    commits: u64,
+    pages: HashMap<u64, Line>,
+    /// Pages whose clean bytes are kept: everything that a system acquire has to look at.
+    kept: Vec<u64>,
+    dirty: HashSet<u64>,
+    views: Vec<Weak<View>>,
+}
+
+impl L2 {
+    /// What may be seen from now on.
+    pub fn view(&mut self) -> Arc<View> {
+        self.view_at(self.commits)
+    }
+
+    /// An empty view with another one's number.
+    pub fn view_at(&mut self, commit: u64) -> Arc<View> {
+        if self.views.len() >= MOST_VIEWS {
+            self.views.retain(|view| view.strong_count() > 0);
+        }
+        let view = Arc::new(View { commit, pages: Mutex::default() });
+        self.views.push(Arc::downgrade(&view));
+        view
+    }
+
+    /// Numbers of the oldest and the newest view in use.
+    fn views_in_use(&mut self) -> Option<(u64, u64)> {
+        let mut range: Option<(u64, u64)> = None;
+        self.views.retain(|view| {
+            let Some(view) = view.upgrade() else { return false };
+            let (low, high) = range.unwrap_or((view.commit, view.commit));
+            range = Some((low.min(view.commit), high.max(view.commit)));
+            true
+        });
+        range
+    }
+
+    /// Forgets what was unmapped since the last call. Bytes that were not written back are lost with their mapping.
+    pub fn sync(&mut self, space: &AddressSpace) {
+        for (va, len) in space.take_removed() {
+            let end = va.saturating_add(len);
+            let gone = |page: u64| page < end && page + PAGE > va;
+            self.pages.retain(|&page, _| !gone(page));
+            self.dirty.retain(|&page| !gone(page));
+            for view in self.views.iter().filter_map(Weak::upgrade) {
+                view.pages.lock().expect("one thread").retain(|&page, _| !gone(page));
+            }
+        }
+    }
+
+    /// The page's line with its newest bytes.
+    fn line(&mut self, page: u64, target: &Target) -> &mut Line {
+        if self.pages.len() >= MOST_PAGES && !self.pages.contains_key(&page) {
+            self.pages.retain(|_, line| !line.dirty.is_empty() || !line.older.is_empty());
+        }
+        let line = self.pages.entry(page).or_insert_with(|| {
+            // SAFETY: the page was translated by the caller just now, and its alignment checked.
+            let now = Arc::new(unsafe { Page::copy_from(target.host) });
+            Line { now, fresh: false, dirty: Mask::empty(), older: Vec::new() }
+        });
+        if !line.fresh {
+            // SAFETY: as above.
+            let memory = unsafe { Page::copy_from(target.host) };
+            memory.merge(&line.now, &line.dirty);
+            line.now = Arc::new(memory);
+            if target.vram {
+                line.fresh = true;
+                self.kept.push(page);
+            }
+        }
+        line
+    }
+
+    /// The page as a view with this number sees it.
+    pub fn fetch(&mut self, page: u64, target: &Target, commit: u64) -> Arc<Page> {
+        if !target.vram && !self.pages.contains_key(&page) {
+            // SAFETY: translated by the caller just now, and its alignment checked.
+            return Arc::new(unsafe { Page::copy_from(target.host) });
+        }
+        let line = self.line(page, target);
+        let older = line.older.iter().find(|(until, _)| commit < *until);
+        older.map_or(&line.now, |(_, page)| page).clone()
+    }
+
+    /// The newest bytes of a page, whoever may see them.
+    pub fn newest(&mut self, page: u64, target: &Target) -> Arc<Page> {
+        self.fetch(page, target, u64::MAX)
+    }
+
+    /// Makes stores visible to the agent. With `through`, those to host memory go on to memory.
+    pub fn commit<'p>(
+        &mut self,
+        space: &AddressSpace,
+        stores: impl Iterator<Item = (u64, &'p Page, &'p Mask)>,
+        through: bool,
+    ) {
+        self.sync(space);
+        self.commits += 1;
+        let commit = self.commits;
+        let (oldest, newest) = self.views_in_use().unwrap_or((commit, commit));
+        for (page, bytes, mask) in stores.filter(|(_, _, mask)| !mask.is_empty()) {
+            let Some(target) = target(space, page).filter(|target| target.writable) else { continue };
+            if through && !target.vram {
+                // SAFETY: `target` found the page mapped, writable and aligned just now.
+                unsafe { copy_masked(target.host, bytes.bytes(), mask) };
+                if let Some(line) = self.pages.get_mut(&page) {
+                    line.dirty.remove(mask);
+                }
+                continue;
+            }
+            let line = self.line(page, &target);
+            line.older.retain(|(until, _)| *until > oldest);
+            // Whoever may not see this commit goes on seeing what was there, unless an older image serves them all.
+            if newest < commit && line.older.last().is_none_or(|(until, _)| newest >= *until) {
+                line.older.push((commit, line.now.clone()));
+            }
+            Arc::make_mut(&mut line.now).merge(bytes, mask);
+            line.dirty.add(mask);
+            self.dirty.insert(page);
+        }
+        if self.pages.len() >= MOST_PAGES {
+            self.write_back(space);
+            self.pages.clear();
+            self.kept.clear();
+        }
+    }
+
+    /// System release: memory gets everything that was released to the agent.
+    pub fn write_back(&mut self, space: &AddressSpace) {
+        self.sync(space);
+        for page in std::mem::take(&mut self.dirty) {
+            let Some(line) = self.pages.get_mut(&page) else { continue };
+            let target = target(space, page).filter(|target| target.writable);
+            if let Some(target) = &target {
+                // SAFETY: `target` found the page mapped, writable and aligned just now.
+                unsafe { copy_masked(target.host, line.now.bytes(), &line.dirty) };
+            }
+            line.dirty.clear();
+            if target.is_none_or(|target| !target.vram) && line.older.is_empty() {
+                self.pages.remove(&page);
+            }
+        }
+    }
+
+    /// System acquire: clean bytes are read again from memory.
+    pub fn invalidate(&mut self, space: &AddressSpace) {
+        self.sync(space);
+        for page in std::mem::take(&mut self.kept) {
+            let Some(line) = self.pages.get_mut(&page) else { continue };
+            line.fresh = false;
+            if line.dirty.is_empty() && line.older.is_empty() {
+                self.pages.remove(&page);
+            }
+        }
+    }
+
+    /// Read-modify-write of 4 or 8 aligned bytes of VRAM. Returns the old value.
+    pub fn update(&mut self, va: u64, bits: u32, target: &Target, f: impl FnOnce(u64) -> u64) -> u64 {
+        let (page, at, len) = (page_of(va), va % PAGE, u64::from(bits / 8));
+        let line = self.line(page, target);
+        let bytes = Arc::make_mut(&mut line.now).bytes().wrapping_add(at as usize);
+        // SAFETY: inside the page, which nobody else has now; aligned to its length by the caller's check.
+        let old = unsafe {
+            if bits == 32 {
+                let old = bytes.cast::<u32>().read();
+                bytes.cast::<u32>().write(f(u64::from(old)) as u32);
+                u64::from(old)
+            } else {
+                let old = bytes.cast::<u64>().read();
+                bytes.cast::<u64>().write(f(old));
+                old
+            }
+        };
+        line.dirty.set(at, len);
+        self.dirty.insert(page);
+        old
+    }
+
+    /// Bytes of host memory that were released to the agent only go to memory now, because somebody updates them there.
+    pub fn write_back_range(&mut self, va: u64, len: u64, target: &Target) {
+        let page = page_of(va);
+        if let Some(line) = self.pages.get_mut(&page) {
+            let mask = line.dirty.and(&Mask::range(va % PAGE, len));
+            // SAFETY: the caller's target is mapped, writable and aligned.
+            unsafe { copy_masked(target.host, line.now.bytes(), &mask) };
+            line.dirty.remove(&mask);
+        }
+    }
+
+    /// Somebody other than the GPU's kernels is about to write `[va, va + len)` in memory: VRAM that is cached stays as it
+    /// was until a system acquire, and all of it counts as cached.
+    pub fn keep_old(&mut self, space: &AddressSpace, va: u64, len: u64) {
+        self.sync(space);
+        let pages = (page_of(va)..va.saturating_add(len)).step_by(PAGE as usize);
+        for page in pages.take(MOST_PAGES / 4) {
+            if let Some(target) = target(space, page).filter(|target| target.vram) {
+                self.line(page, &target);
+            }
+        }
+    }
+}
