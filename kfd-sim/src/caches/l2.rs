@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::model::MemoryModel;
 use super::page::{Mask, PAGE, Page, copy_masked, page_of};
 use crate::memory::{Access, AddressSpace, MemoryKind};
 
@@ -52,6 +53,8 @@ struct Line {
 /// See the module's description.
 #[derive(Default)]
 pub(crate) struct L2 {
+    /// Whether VRAM written behind the GPU's back counts as cached before.
+    strict: bool,
     commits: u64,
     pages: HashMap<u64, Line>,
     /// Pages whose clean bytes are kept: everything that a system acquire has to look at.
@@ -61,6 +64,11 @@ pub(crate) struct L2 {
 }
 
 impl L2 {
+    /// How strict it is: not [`MemoryModel::Coherent`].
+    pub fn set_model(&mut self, model: MemoryModel) {
+        self.strict = model == MemoryModel::Strict;
+    }
+
     /// What may be seen from now on.
     pub fn view(&mut self) -> Arc<View> {
         self.view_at(self.commits)
@@ -240,9 +248,12 @@ impl L2 {
         }
     }
 
-    /// Somebody other than the GPU's kernels is about to write `[va, va + len)` in memory: VRAM that is cached stays as it
-    /// was until a system acquire, and all of it counts as cached.
+    /// A DMA engine is about to write `[va, va + len)` in memory: under the strict model all VRAM counts as cached, and stays as
+    /// it was until a system acquire.
     pub fn keep_old(&mut self, space: &AddressSpace, va: u64, len: u64) {
+        if !self.strict {
+            return;
+        }
         self.sync(space);
         let pages = (page_of(va)..va.saturating_add(len)).step_by(PAGE as usize);
         for page in pages.take(MOST_PAGES / 4) {

@@ -42,11 +42,13 @@
 
 mod dispatch;
 mod l2;
+mod model;
 mod page;
 mod queue;
 
 pub(crate) use dispatch::DispatchCache;
 pub(crate) use l2::L2;
+pub use model::MemoryModel;
 pub(crate) use page::{Mask, PAGE};
 pub(crate) use queue::QueueCache;
 

@@ -29,7 +29,6 @@ mod signal;
 mod tests;
 
 use std::collections::BinaryHeap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,6 +40,7 @@ pub use cu_mask::CuMask;
 pub use dispatcher::{Dispatcher, Grant, Needs, Turn};
 pub use log::{CpStats, DispatchRecord, QueueStats};
 
+pub use crate::caches::MemoryModel;
 use crate::device::DeviceSpec;
 use crate::isa::CodeCache;
 use crate::memory::AddressSpace;
@@ -67,8 +67,8 @@ pub struct CommandProcessor {
     interrupts: Arc<dyn Interrupts>,
     make: Arc<MakeWorkgroup>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Strict memory, as last asked for.
-    strict: AtomicBool,
+    /// As last asked for. A thread that is being started takes it from here.
+    memory_model: Mutex<MemoryModel>,
     process: u32,
 }
 
@@ -133,7 +133,7 @@ impl CommandProcessor {
             interrupts,
             make,
             thread: Mutex::new(None),
-            strict: AtomicBool::new(false),
+            memory_model: Mutex::default(),
             process: std::process::id(),
         })
     }
@@ -173,13 +173,12 @@ impl CommandProcessor {
             dispatches: Default::default(),
             next_dispatch: 0,
         };
-        // Relaxed: under the thread's lock, here and in `set_strict_memory`.
-        let strict = self.strict.load(Ordering::Relaxed);
+        let model = self.memory_model();
         let (spec, make, inbox) = (self.spec.clone(), self.make.clone(), self.inbox.clone());
         let run = move || {
             let _close = CloseInbox(inbox.clone());
             prepare_thread();
-            Processor::new(spec, device, make, strict).run(&inbox);
+            Processor::new(spec, device, make, model).run(&inbox);
         };
         let started = std::thread::Builder::new().name("kfd-sim-cp".into()).spawn(run);
         *thread = Some(started.map_err(|error| {
@@ -195,20 +194,19 @@ impl CommandProcessor {
         self.inbox.call(command)
     }
 
-    /// Switches strict memory on or off: writes are hidden until a release, and reads are old until an acquire. Dispatches that
-    /// already run are not changed by switching it on; when it is switched off, everything hidden becomes visible.
-    pub fn set_strict_memory(&self, on: bool) -> Result<(), CpError> {
+    /// Changes how caches behave. Dispatches that already run are not changed by switching them on; when they are switched
+    /// off, everything hidden becomes visible.
+    pub fn set_memory_model(&self, model: MemoryModel) -> Result<(), CpError> {
         self.check_process()?;
+        // The thread's lock: a thread that starts meanwhile would miss it.
         let thread = self.thread();
-        // Relaxed: under the thread's lock, here and in `start`.
-        self.strict.store(on, Ordering::Relaxed);
-        if thread.is_some() { self.inbox.call(Command::Strict(on)).map(drop) } else { Ok(()) }
+        *self.memory_model.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = model;
+        if thread.is_some() { self.inbox.call(Command::Memory(model)).map(drop) } else { Ok(()) }
     }
 
-    /// Whether strict memory is on.
-    pub fn strict_memory(&self) -> bool {
-        // Relaxed: a plain flag.
-        self.strict.load(Ordering::Relaxed)
+    /// How caches behave.
+    pub fn memory_model(&self) -> MemoryModel {
+        *self.memory_model.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Makes a queue and returns its id. Its indices are taken as found in memory.

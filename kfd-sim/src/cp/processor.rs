@@ -23,7 +23,7 @@ use super::kernel::MakeWorkgroup;
 use super::queue::{Body, Queue};
 use super::sdma::SdmaQueue;
 use super::signal;
-use crate::caches::L2;
+use crate::caches::MemoryModel;
 use crate::device::DeviceSpec;
 use crate::isa::ExecFault;
 use crate::memory::{Access, MemoryFault};
@@ -50,9 +50,9 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>, strict: bool) -> Self {
+    pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>, memory: MemoryModel) -> Self {
         let mut new = Self { spec, device, make, queues: BTreeMap::new(), last_id: 0, evicted: false };
-        new.set_strict(strict);
+        new.set_memory_model(memory);
         new
     }
 
@@ -345,8 +345,8 @@ impl Processor {
                 }
                 self.with_queue(id, |queue, _| queue.common.inject_fault = !running)
             }
-            Command::Strict(on) => {
-                self.set_strict(on);
+            Command::Memory(model) => {
+                self.set_memory_model(model);
                 Ok(0)
             }
             Command::Fence => Ok(0),
@@ -355,12 +355,14 @@ impl Processor {
         (answer, stops)
     }
 
-    fn set_strict(&mut self, on: bool) {
+    fn set_memory_model(&mut self, model: MemoryModel) {
         let mem = self.device.mem.clone();
-        if on && self.device.l2.is_none() {
-            mem.list_removed(true);
-            self.device.l2 = Some(L2::default());
-        } else if !on && let Some(mut l2) = self.device.l2.take() {
+        if model != MemoryModel::Coherent {
+            if self.device.l2.is_none() {
+                mem.list_removed(true);
+            }
+            self.device.l2.get_or_insert_default().set_model(model);
+        } else if let Some(mut l2) = self.device.l2.take() {
             for mut caches in self.device.dispatches.values_mut().filter_map(|d| d.caches.take()) {
                 caches.drain(&mut l2, &mem);
             }

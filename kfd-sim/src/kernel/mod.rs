@@ -14,7 +14,7 @@ pub mod record;
 pub mod uapi;
 pub mod user;
 
-use crate::cp::{CommandProcessor, GpuClock};
+use crate::cp::{CommandProcessor, GpuClock, MemoryModel};
 use crate::device::DeviceSpec;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
 use crate::ports::Interrupts;
@@ -70,10 +70,8 @@ impl Device {
         let buffers = Buffers::new(GPU_ID, spec.memory.vram_bytes, &kfd_file, space.clone())?;
         let interrupts = Arc::new(InterruptHandler { events: events.clone(), recorder: recorder.clone() });
         let processor = CommandProcessor::new(spec.clone(), space.clone(), interrupts, clock.clone());
-        if strict_by_environment() {
-            // It has no thread yet, so nothing can refuse.
-            let _ = processor.set_strict_memory(true);
-        }
+        // It has no thread yet that could refuse.
+        let _ = processor.set_memory_model(MemoryModel::from_env());
         let queues = Queues::new(processor, buffers.doorbells());
         Ok(Arc::new(Self {
             spec,
@@ -178,11 +176,6 @@ impl Device {
     pub fn memory_used(&self) -> (u64, u64) {
         self.buffers.used()
     }
-}
-
-/// `KFD_SIM_STRICT`: anything but nothing and 0 switches strict memory on.
-fn strict_by_environment() -> bool {
-    std::env::var_os("KFD_SIM_STRICT").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 impl Drop for Device {
