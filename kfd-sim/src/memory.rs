@@ -182,7 +182,14 @@ mod tests {
     use super::*;
 
     fn span(va: u64, len: u64) -> Span {
-        Span { va, len, host: (0x1000_0000 + va) as *mut u8, memory: MemoryKind::Host, writable: true, executable: false }
+        Span {
+            va,
+            len,
+            host: (0x1000_0000 + va) as *mut u8,
+            memory: MemoryKind::Host,
+            writable: true,
+            executable: false,
+        }
     }
 
     #[test]

@@ -131,7 +131,9 @@ impl DispatchCache {
             match self.written.get_mut(&page) {
                 // Null: the first store must come here, to be listed.
                 Some(written) => Entry { page, bytes: written.page.bytes(), dirty: std::ptr::null_mut() },
-                None => Entry { page, bytes: self.read(l2, page, &target).bytes(), dirty: std::ptr::null_mut() },
+                None => {
+                    Entry { page, bytes: self.read(l2, page, &target).bytes(), dirty: std::ptr::null_mut() }
+                }
             }
         } else {
             if self.written.len() >= MOST_PAGES && !self.written.contains_key(&page) {
@@ -183,9 +185,9 @@ impl DispatchCache {
             return;
         }
         let touched = std::mem::take(&mut self.touched);
-        let stores = touched.iter().filter_map(|page| {
-            self.written.get(page).map(|written| (*page, &written.page, &written.dirty))
-        });
+        let stores = touched
+            .iter()
+            .filter_map(|page| self.written.get(page).map(|written| (*page, &written.page, &written.dirty)));
         l2.commit(space, stores, true);
         for page in touched {
             if let Some(written) = self.written.get_mut(&page) {

@@ -197,7 +197,14 @@ mod tests {
         let host = buffer.as_mut_ptr().cast::<u8>();
         for part in 0..2 {
             let host = host.wrapping_add((part * half) as usize);
-            let span = Span { va: at + part * half, len: half, host, memory: MemoryKind::Host, writable: true, executable: false };
+            let span = Span {
+                va: at + part * half,
+                len: half,
+                host,
+                memory: MemoryKind::Host,
+                writable: true,
+                executable: false,
+            };
             // SAFETY: the buffer outlives the address space in these tests.
             unsafe { space.map(span) };
         }

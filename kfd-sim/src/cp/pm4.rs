@@ -97,7 +97,14 @@ mod tests {
         let mut buffer = ib.to_vec();
         let space = AddressSpace::new();
         let host = buffer.as_mut_ptr().cast();
-        let span = Span { va: 0x1000, len: 4 * ib.len() as u64, host, memory: MemoryKind::Host, writable: true, executable: true };
+        let span = Span {
+            va: 0x1000,
+            len: 4 * ib.len() as u64,
+            host,
+            memory: MemoryKind::Host,
+            writable: true,
+            executable: true,
+        };
         // SAFETY: `buffer` outlives `space`.
         unsafe { space.map(span) };
         execute([0xc002_3f00, 0x1000, 0, ib.len() as u32 | 1 << 23], &space)

@@ -50,7 +50,9 @@ impl Buffer {
     fn memory(&self) -> MemoryKind {
         match self.backing {
             Backing::Vram(_) => MemoryKind::Vram,
-            Backing::Fixed if self.flags & (alloc_flag::DOORBELL | alloc_flag::MMIO_REMAP) != 0 => MemoryKind::Io,
+            Backing::Fixed if self.flags & (alloc_flag::DOORBELL | alloc_flag::MMIO_REMAP) != 0 => {
+                MemoryKind::Io
+            }
             Backing::Gtt(_) | Backing::Fixed => MemoryKind::Host,
         }
     }

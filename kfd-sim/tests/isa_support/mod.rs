@@ -40,7 +40,8 @@ impl Gpu {
             va,
             len: memory.len() as u64 * 8,
             host: memory.as_mut_ptr().cast(),
-            memory: MemoryKind::Host, writable: true,
+            memory: MemoryKind::Host,
+            writable: true,
             executable: true,
         };
         // SAFETY: the box lives as long as the address space, and is only accessed through it or through `read`/`write`

@@ -225,7 +225,9 @@ impl<'a> Port<'a> {
             if low % PAGE + len > PAGE {
                 return None;
             }
-            if let Some((host, dirty)) = caches.dispatch.block(caches.l2, self.space, low, len, access).ok()? {
+            if let Some((host, dirty)) =
+                caches.dispatch.block(caches.l2, self.space, low, len, access).ok()?
+            {
                 return Some(Block { host, low, dirty });
             }
         }
@@ -236,7 +238,15 @@ impl<'a> Port<'a> {
 
     /// A port to an address space, through caches if there are any.
     pub(crate) fn new(space: &'a AddressSpace, caches: Option<Caches<'a>>) -> Self {
-        let mut port = Port { space, caches, generation: space.generation(), spans: [None; SPANS], newest: 0, read: 0, written: 0 };
+        let mut port = Port {
+            space,
+            caches,
+            generation: space.generation(),
+            spans: [None; SPANS],
+            newest: 0,
+            read: 0,
+            written: 0,
+        };
         port.refresh_caches();
         port
     }
@@ -369,7 +379,8 @@ fn update(host: *mut u8, bits: u32, apply: impl Fn(u64) -> u64) -> u64 {
     } else {
         // SAFETY: as above, of 8 bytes.
         let cell = unsafe { AtomicU64::from_ptr(host.cast()) };
-        cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(apply(old))).unwrap_or_else(|old| old)
+        cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(apply(old)))
+            .unwrap_or_else(|old| old)
     }
 }
 

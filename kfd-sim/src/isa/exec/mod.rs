@@ -26,6 +26,8 @@ mod wave;
 
 pub use lds::Lds;
 pub use memory::Port;
+#[cfg(test)]
+pub use memory::Rmw;
 pub use wave::{State, Wave};
 
 use super::inst::{Inst, Op};

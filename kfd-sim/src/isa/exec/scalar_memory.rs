@@ -10,7 +10,10 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Smem, env: &mut Env) -> Done {
     use Smem::*;
     let offset = if i.mem.imm { i64::from(i.imm) } else { i64::from(w.sgpr[usize::from(i.src[1] & 127)]) };
     let count = u64::from(i.info.dst.dwords());
-    if i.mem.glc && env.port.cached() && matches!(op, LoadDword | LoadDwordx2 | LoadDwordx4 | LoadDwordx8 | LoadDwordx16) {
+    if i.mem.glc
+        && env.port.cached()
+        && matches!(op, LoadDword | LoadDwordx2 | LoadDwordx4 | LoadDwordx8 | LoadDwordx16)
+    {
         env.port.reload(w.pair(i.src[0]).wrapping_add_signed(offset) & !3, 4 * count);
     }
     match op {
