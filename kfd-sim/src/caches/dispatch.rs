@@ -208,7 +208,7 @@ impl DispatchCache {
         self.written.retain(|_, written| !written.dirty.is_empty());
         for (&page, written) in &mut self.written {
             if let Some(target) = target(space, page) {
-                written.page.merge(&l2.newest(page, &target), &written.dirty.not());
+                l2.reload(page, &target, &written.page, &written.dirty.not());
             }
         }
     }
@@ -219,9 +219,9 @@ impl DispatchCache {
         for page in (page_of(va)..end).step_by(PAGE as usize) {
             let Some(target) = target(space, page) else { continue };
             let (from, to) = (va.max(page), end.min(page + PAGE));
-            let newest = l2.newest(page, &target);
             let written = self.own(l2, page, &target);
-            written.page.merge(&newest, &Mask::range(from - page, to - from).and(&written.dirty.not()));
+            let mask = Mask::range(from - page, to - from).and(&written.dirty.not());
+            l2.reload(page, &target, &written.page, &mask);
         }
     }
 

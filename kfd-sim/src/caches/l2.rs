@@ -4,7 +4,7 @@
 //! Command processor's thread only. A *commit* makes a dispatch's stores visible to the agent and is numbered; a [`View`]
 //! has the number of the newest commit that it may see. Pages are kept by virtual address and forgotten when unmapped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::model::MemoryModel;
@@ -13,8 +13,6 @@ use crate::memory::{Access, AddressSpace, MemoryKind};
 
 /// Most pages remembered: 64 MiB. Beyond that everything is written back and forgotten, as a full cache would.
 const MOST_PAGES: usize = 16_384;
-/// Views that are listed before those that are gone are looked for.
-const MOST_VIEWS: usize = 256;
 
 /// What one agent acquire saw, and everything that was read since: the L1 and scalar caches of the dispatches that
 /// it covers. Grows only; whoever finds it too large starts another one with the same number.
@@ -22,6 +20,8 @@ pub(crate) struct View {
     /// Newest commit that may be seen.
     pub commit: u64,
     pub pages: Mutex<HashMap<u64, Arc<Page>>>,
+    /// Says that somebody uses a view with this number.
+    _number: Arc<()>,
 }
 
 /// A page that can be cached.
@@ -60,7 +60,11 @@ pub(crate) struct L2 {
     /// Pages whose clean bytes are kept: everything that a system acquire has to look at.
     kept: Vec<u64>,
     dirty: HashSet<u64>,
+    /// Views that may be in use, and how many of them are looked through for those that are not.
     views: Vec<Weak<View>>,
+    most_views: usize,
+    /// Their numbers. Those at both ends are in use, some between may be no more.
+    numbers: BTreeMap<u64, Weak<()>>,
 }
 
 impl L2 {
@@ -76,24 +80,26 @@ impl L2 {
 
     /// An empty view with another one's number.
     pub fn view_at(&mut self, commit: u64) -> Arc<View> {
-        if self.views.len() >= MOST_VIEWS {
+        if self.views.len() >= self.most_views {
             self.views.retain(|view| view.strong_count() > 0);
+            self.most_views = 256 + 2 * self.views.len();
         }
-        let view = Arc::new(View { commit, pages: Mutex::default() });
+        let number = self.numbers.get(&commit).and_then(Weak::upgrade).unwrap_or_default();
+        self.numbers.insert(commit, Arc::downgrade(&number));
+        let view = Arc::new(View { commit, pages: Mutex::default(), _number: number });
         self.views.push(Arc::downgrade(&view));
         view
     }
 
     /// Numbers of the oldest and the newest view in use.
     fn views_in_use(&mut self) -> Option<(u64, u64)> {
-        let mut range: Option<(u64, u64)> = None;
-        self.views.retain(|view| {
-            let Some(view) = view.upgrade() else { return false };
-            let (low, high) = range.unwrap_or((view.commit, view.commit));
-            range = Some((low.min(view.commit), high.max(view.commit)));
-            true
-        });
-        range
+        while self.numbers.first_entry().is_some_and(|number| number.get().strong_count() == 0) {
+            self.numbers.pop_first();
+        }
+        while self.numbers.last_entry().is_some_and(|number| number.get().strong_count() == 0) {
+            self.numbers.pop_last();
+        }
+        Some((*self.numbers.first_key_value()?.0, *self.numbers.last_key_value()?.0))
     }
 
     /// Forgets what was unmapped since the last call. Bytes that were not written back are lost with their mapping.
@@ -139,13 +145,21 @@ impl L2 {
             return Arc::new(unsafe { Page::copy_from(target.host) });
         }
         let line = self.line(page, target);
-        let older = line.older.iter().find(|(until, _)| commit < *until);
+        let older = line.older.get(line.older.partition_point(|(until, _)| *until <= commit));
         older.map_or(&line.now, |(_, page)| page).clone()
     }
 
-    /// The newest bytes of a page, whoever may see them.
-    pub fn newest(&mut self, page: u64, target: &Target) -> Arc<Page> {
-        self.fetch(page, target, u64::MAX)
+    /// Copies the newest bytes of a page.
+    pub fn reload(&mut self, page: u64, target: &Target, into: &Page, mask: &Mask) {
+        if target.vram {
+            into.merge(&self.line(page, target).now, mask);
+            return;
+        }
+        // SAFETY: translated by the caller just now, and its alignment checked.
+        unsafe { copy_masked(into.bytes(), target.host, mask) };
+        if let Some(line) = self.pages.get(&page) {
+            into.merge(&line.now, &mask.and(&line.dirty));
+        }
     }
 
     /// Makes stores visible to the agent. With `through`, those to host memory go on to memory.
@@ -170,7 +184,7 @@ impl L2 {
                 continue;
             }
             let line = self.line(page, &target);
-            line.older.retain(|(until, _)| *until > oldest);
+            line.older.drain(..line.older.partition_point(|(until, _)| *until <= oldest));
             // Whoever may not see this commit goes on seeing what was there, unless an older image serves them all.
             if newest < commit && line.older.last().is_none_or(|(until, _)| newest >= *until) {
                 line.older.push((commit, line.now.clone()));

@@ -329,7 +329,13 @@ fn reload(i: &Inst, kind: &Kind, vas: &[u64; 64], exec: u64, env: &mut Env) {
         && i.mem.glc
         && env.port.cached()
     {
-        lanes_of(exec).for_each(|lane| env.port.reload(vas[lane], unit.bytes()));
+        let mut last = None;
+        for lane in lanes_of(exec) {
+            // Flags are often polled by all lanes.
+            if last.replace(vas[lane]) != Some(vas[lane]) {
+                env.port.reload(vas[lane], unit.bytes());
+            }
+        }
     }
 }
 
