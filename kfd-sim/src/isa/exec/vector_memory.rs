@@ -297,30 +297,43 @@ macro_rules! kinds {
 kinds!(flat_kind, Flat);
 kinds!(buffer_kind, Mubuf);
 
-/// Single-dword loads and stores of global memory, when one check serves all lanes. False: nothing was done.
-fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> bool {
+/// Single-dword loads and stores of global memory: when one check serves all lanes, or when caches make a check of each
+/// lane cheap. False: nothing was done.
+fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> Result<bool, Stop> {
     let exec = w.exec();
     let bytes = 4 * u64::from(exec.count_ones());
     match kind {
         Kind::Load(Unit::Dwords(1)) => {
-            let Some(block) = env.port.block(vas, exec, Access::Read) else { return false };
+            let block = env.port.block(vas, exec, Access::Read);
             let dst = &mut w.vgpr[usize::from(i.dst - reg::VGPR)];
-            for lane in lanes_of(exec) {
-                dst[lane] = block.load(vas[lane]);
+            match block {
+                Some(block) => lanes_of(exec).for_each(|lane| dst[lane] = block.load(vas[lane])),
+                None if env.port.cached() => {
+                    for lane in lanes_of(exec) {
+                        dst[lane] = env.port.load32(vas[lane])?;
+                    }
+                }
+                None => return Ok(false),
             }
             env.port.read += bytes;
         }
         Kind::Store(Unit::Dwords(1)) => {
-            let Some(block) = env.port.block(vas, exec, Access::Write) else { return false };
+            let block = env.port.block(vas, exec, Access::Write);
             let src = &w.vgpr[usize::from(i.src[1] - reg::VGPR)];
-            for lane in lanes_of(exec) {
-                block.store(vas[lane], src[lane]);
+            match block {
+                Some(block) => lanes_of(exec).for_each(|lane| block.store(vas[lane], src[lane])),
+                None if env.port.cached() => {
+                    for lane in lanes_of(exec) {
+                        env.port.store32(vas[lane], src[lane])?;
+                    }
+                }
+                None => return Ok(false),
             }
             env.port.written += bytes;
         }
-        _ => return false,
+        _ => return Ok(false),
     }
-    true
+    Ok(true)
 }
 
 /// A load with GLC reads what is behind the L1.
@@ -372,7 +385,7 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
             })
         };
         reload(i, &kind, &vas, w.exec(), env);
-        if dwords_at_once(w, i, &kind, &vas, env) {
+        if dwords_at_once(w, i, &kind, &vas, env)? {
             return stored(w, i, &kind, env);
         }
     }
