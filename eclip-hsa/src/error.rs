@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::code_object::{CodeObjectError, Mismatch};
 use crate::cu_mask::MaskError;
 use crate::kernarg::KernargError;
+use crate::visibility::Visibility;
 
 /// Result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -192,6 +193,19 @@ pub enum Error {
         what: String,
         /// How long.
         after: Duration,
+    },
+    /// Work is waited for by somebody whom it is not visible to.
+    #[error(
+        "work on {queue} was submitted with Visibility::{visible:?}, so {waiter} cannot wait for it: submit it with a wider visibility, or \
+         wait for later work that has one and comes after it"
+    )]
+    NotVisible {
+        /// The queue that the work is on.
+        queue: String,
+        /// Its visibility.
+        visible: Visibility,
+        /// Who wanted to wait.
+        waiter: String,
     },
     /// A parameter outside its range.
     #[error("{0}")]
