@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::l2::{L2, Target, View, target};
+use super::l2::{L2, Reader, Target, View, target};
 use super::page::{Mask, PAGE, Page, page_of};
 use crate::memory::{Access, AddressSpace, MemoryFault};
 
@@ -33,18 +33,31 @@ struct Entry {
 
 const NO_ENTRY: Entry = Entry { page: u64::MAX, bytes: std::ptr::null_mut(), dirty: std::ptr::null_mut() };
 
-/// Stores that nobody else sees yet.
-pub(crate) type Stores = HashMap<u64, Box<Written>>;
+/// Stores of a dispatch that has ended, which nobody else sees yet.
+pub(crate) struct Stores {
+    launch: u64,
+    written: HashMap<u64, Box<Written>>,
+}
 
-/// Pages and bytes of stores, for [`L2::commit`].
-pub(crate) fn pages(stores: &Stores) -> impl Iterator<Item = (u64, &Page, &Mask)> {
-    stores.iter().map(|(&page, written)| (page, &written.page, &written.dirty))
+impl Stores {
+    /// Pages stored to.
+    pub fn pages(&self) -> usize {
+        self.written.len()
+    }
+
+    /// Makes them visible to the agent.
+    pub fn commit(&self, l2: &mut L2, space: &AddressSpace) {
+        let stores = self.written.iter().map(|(&page, written)| (page, &written.page, &written.dirty));
+        l2.commit(space, self.launch, stores, false);
+    }
 }
 
 /// See the module's description.
 pub(crate) struct DispatchCache {
+    /// When it was launched, in the L2's sequence.
+    launch: u64,
     view: Arc<View>,
-    written: Stores,
+    written: HashMap<u64, Box<Written>>,
     /// Pages that may have become dirty since they were last released.
     touched: Vec<u64>,
     table: Box<[Entry; ENTRIES]>,
@@ -62,9 +75,10 @@ fn slot(page: u64) -> usize {
 
 impl DispatchCache {
     /// Nothing stored yet.
-    pub fn new(view: Arc<View>) -> Self {
+    pub fn new(l2: &mut L2, view: Arc<View>) -> Self {
+        let launch = l2.next();
         let table = Box::new([NO_ENTRY; ENTRIES]);
-        Self { view, written: HashMap::new(), touched: Vec::new(), table, generation: 0 }
+        Self { launch, view, written: HashMap::new(), touched: Vec::new(), table, generation: 0 }
     }
 
     /// Mappings may have changed: what is gone must not be used.
@@ -163,7 +177,7 @@ impl DispatchCache {
         if let Ok(Some(known)) = known {
             return known;
         }
-        let read = l2.fetch(page, target, self.view.commit);
+        let read = l2.fetch(page, target, Reader { launch: self.launch, view: self.view.commit });
         self.view.pages.lock().expect("one thread").insert(page, read.clone());
         read
     }
@@ -188,7 +202,7 @@ impl DispatchCache {
         let stores = touched
             .iter()
             .filter_map(|page| self.written.get(page).map(|written| (*page, &written.page, &written.dirty)));
-        l2.commit(space, stores, true);
+        l2.commit(space, self.launch, stores, true);
         for page in touched {
             if let Some(written) = self.written.get_mut(&page) {
                 written.dirty.clear();
@@ -239,12 +253,13 @@ impl DispatchCache {
         space.translate(va, len, Access::Atomic)?;
         let (page, at) = (page_of(va), va % PAGE);
         let Some(target) = target(space, page) else { return Ok(None) };
+        let launch = self.launch;
         let written = self.own(l2, page, &target);
         let here = Mask::range(at, len);
         // Own stores to these bytes come first.
         let stored = written.dirty.and(&here);
         if !stored.is_empty() {
-            l2.commit(space, std::iter::once((page, &written.page, &stored)), true);
+            l2.commit(space, launch, std::iter::once((page, &written.page, &stored)), true);
             written.dirty.remove(&here);
         }
         let old = if target.vram {
@@ -268,6 +283,6 @@ impl DispatchCache {
     /// The end of the dispatch: the stores that nobody else sees yet.
     pub fn into_stores(mut self) -> Stores {
         self.written.retain(|_, written| !written.dirty.is_empty());
-        self.written
+        Stores { launch: self.launch, written: self.written }
     }
 }

@@ -1,8 +1,9 @@
 //! The GPU's L2 as the strict model has it: what has been released to the agent and not yet to the system, what it remembers
 //! of memory, and what its pages held before, for those who may not see the newest yet.
 //!
-//! Command processor's thread only. A *commit* makes a dispatch's stores visible to the agent and is numbered; a [`View`]
-//! has the number of the newest commit that it may see. Pages are kept by virtual address and forgotten when unmapped.
+//! Command processor's thread only. Launches and *commits*, which make a dispatch's stores visible to the agent, are numbered
+//! in one sequence; a [`View`] has the number of the newest commit that it may see. Pages are kept by virtual address and
+//! forgotten when unmapped.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, Weak};
@@ -46,8 +47,32 @@ struct Line {
     fresh: bool,
     /// Bytes newer than memory.
     dirty: Mask,
-    /// What views with a number below this one see.
-    older: Vec<(u64, Arc<Page>)>,
+    /// What was there before commits that not everybody may see, in their order.
+    older: Vec<Older>,
+}
+
+/// A page before a commit.
+struct Older {
+    /// Number of the commit.
+    commit: u64,
+    /// When the dispatch was launched whose stores were committed.
+    launch: u64,
+    page: Arc<Page>,
+}
+
+/// Who looks: when it was launched, and what its view may see.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader {
+    pub launch: u64,
+    pub view: u64,
+}
+
+impl Older {
+    /// Whether this is what the reader sees. A dispatch that was launched later is no concern of the reader's acquire: its stores
+    /// are seen as soon as they are there, as a cache miss would.
+    fn serves(&self, reader: Reader) -> bool {
+        reader.view < self.commit && self.launch <= reader.launch
+    }
 }
 
 /// See the module's description.
@@ -55,7 +80,8 @@ struct Line {
 pub(crate) struct L2 {
     /// Whether VRAM written behind the GPU's back counts as cached before.
     strict: bool,
-    commits: u64,
+    /// The newest number.
+    number: u64,
     pages: HashMap<u64, Line>,
     /// Pages whose clean bytes are kept: everything that a system acquire has to look at.
     kept: Vec<u64>,
@@ -75,7 +101,13 @@ impl L2 {
 
     /// What may be seen from now on.
     pub fn view(&mut self) -> Arc<View> {
-        self.view_at(self.commits)
+        self.view_at(self.number)
+    }
+
+    /// A number for a launch.
+    pub fn next(&mut self) -> u64 {
+        self.number += 1;
+        self.number
     }
 
     /// An empty view with another one's number.
@@ -138,15 +170,15 @@ impl L2 {
         line
     }
 
-    /// The page as a view with this number sees it.
-    pub fn fetch(&mut self, page: u64, target: &Target, commit: u64) -> Arc<Page> {
+    /// The page as the reader may see it.
+    pub fn fetch(&mut self, page: u64, target: &Target, reader: Reader) -> Arc<Page> {
         if !target.vram && !self.pages.contains_key(&page) {
             // SAFETY: translated by the caller just now, and its alignment checked.
             return Arc::new(unsafe { Page::copy_from(target.host) });
         }
         let line = self.line(page, target);
-        let older = line.older.get(line.older.partition_point(|(until, _)| *until <= commit));
-        older.map_or(&line.now, |(_, page)| page).clone()
+        let older = line.older.iter().find(|older| older.serves(reader));
+        older.map_or(&line.now, |older| &older.page).clone()
     }
 
     /// Copies the newest bytes of a page.
@@ -162,16 +194,17 @@ impl L2 {
         }
     }
 
-    /// Makes stores visible to the agent. With `through`, those to host memory go on to memory.
+    /// Makes stores of the dispatch launched at `launch` visible to the agent. With `through`, those to host memory go on to
+    /// memory.
     pub fn commit<'p>(
         &mut self,
         space: &AddressSpace,
+        launch: u64,
         stores: impl Iterator<Item = (u64, &'p Page, &'p Mask)>,
         through: bool,
     ) {
         self.sync(space);
-        self.commits += 1;
-        let commit = self.commits;
+        let commit = self.next();
         let (oldest, newest) = self.views_in_use().unwrap_or((commit, commit));
         for (page, bytes, mask) in stores.filter(|(_, _, mask)| !mask.is_empty()) {
             let Some(target) = target(space, page).filter(|target| target.writable) else { continue };
@@ -184,10 +217,11 @@ impl L2 {
                 continue;
             }
             let line = self.line(page, &target);
-            line.older.drain(..line.older.partition_point(|(until, _)| *until <= oldest));
-            // Whoever may not see this commit goes on seeing what was there, unless an older image serves them all.
-            if newest < commit && line.older.last().is_none_or(|(until, _)| newest >= *until) {
-                line.older.push((commit, line.now.clone()));
+            line.older.drain(..line.older.partition_point(|older| older.commit <= oldest));
+            // Whoever may not see this commit goes on seeing what was there, unless an older image serves all of them.
+            let served = line.older.iter().any(|older| older.launch <= launch && newest < older.commit);
+            if newest < commit && !served {
+                line.older.push(Older { commit, launch, page: line.now.clone() });
             }
             Arc::make_mut(&mut line.now).merge(bytes, mask);
             line.dirty.add(mask);

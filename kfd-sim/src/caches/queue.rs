@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::dispatch::{DispatchCache, Stores, pages};
+use super::dispatch::{DispatchCache, Stores};
 use super::l2::{L2, View};
 use crate::memory::AddressSpace;
 
@@ -43,7 +43,8 @@ impl QueueCache {
 
     /// What a dispatch that is launched now sees.
     pub fn launch(&mut self, l2: &mut L2) -> DispatchCache {
-        DispatchCache::new(self.view.get_or_insert_with(|| l2.view()).clone())
+        let view = self.view.get_or_insert_with(|| l2.view()).clone();
+        DispatchCache::new(l2, view)
     }
 
     /// A mark for [`QueueCache::release`]: what has completed when a packet starts is ordered before it.
@@ -63,20 +64,20 @@ impl QueueCache {
     ) {
         self.completed += 1;
         let number = self.completed;
-        let own = own.map(DispatchCache::into_stores).filter(|stores| !stores.is_empty());
+        let own = own.map(DispatchCache::into_stores).filter(|stores| stores.pages() > 0);
         self.held.extend(own.map(|stores| (number, stores)));
         if scope >= AGENT {
             self.held.retain(|(held, stores)| {
                 let covered = *held <= mark || *held == number;
                 if covered {
-                    l2.commit(space, pages(stores), false);
+                    stores.commit(l2, space);
                 }
                 !covered
             });
         }
-        while self.held.iter().map(|(_, stores)| stores.len()).sum::<usize>() > MOST_PAGES {
+        while self.held.iter().map(|(_, stores)| stores.pages()).sum::<usize>() > MOST_PAGES {
             let (_, stores) = self.held.pop_front().expect("it holds pages");
-            l2.commit(space, pages(&stores), false);
+            stores.commit(l2, space);
         }
         if scope >= SYSTEM {
             l2.write_back(space);
@@ -86,7 +87,7 @@ impl QueueCache {
     /// The model is switched off: everything becomes visible.
     pub fn give_up(&mut self, l2: &mut L2, space: &AddressSpace) {
         for (_, stores) in self.held.drain(..) {
-            l2.commit(space, pages(&stores), false);
+            stores.commit(l2, space);
         }
         self.view = None;
     }

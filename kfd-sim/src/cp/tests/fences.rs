@@ -76,6 +76,21 @@ fn inside_a_queue_barrier_bit_release_and_acquire_are_all_needed() {
     assert_eq!(one_queue(MemoryModel::Coherent, 0, BARRIER), NEW);
 }
 
+#[test]
+fn a_packet_without_the_barrier_bit_may_overwrite_what_an_earlier_one_still_reads() {
+    for (with_barrier, seen) in [(BARRIER, OLD), (0, NEW)] {
+        let rig = rig(MemoryModel::Strict);
+        let [a, b, c] = words(&rig);
+        let queue = rig.queue(64);
+        rig.cp.stall_queue(queue.id).unwrap();
+        queue.submit(copies(&rig, b, c, 4 * MS, fences(SYSTEM, SYSTEM), 0));
+        queue.submit(copies(&rig, a, b, 1000, with_barrier | fences(SYSTEM, SYSTEM), 0));
+        rig.cp.resume_queue(queue.id).unwrap();
+        finish(&queue);
+        assert_eq!(rig.word(c).load(SeqCst), seen);
+    }
+}
+
 /// Producer on one queue, consumer on another. Returns what the consumer saw.
 fn two_queues(wait: bool, release: u16, gate: u16, acquire: u16) -> u64 {
     let rig = rig(MemoryModel::Strict);

@@ -35,7 +35,8 @@ impl Machine {
             };
         }
         let mut l2 = L2::default();
-        let dispatches = [0, 1].map(|_| DispatchCache::new(l2.view()));
+        let view = l2.view();
+        let dispatches = [0, 1].map(|_| DispatchCache::new(&mut l2, view.clone()));
         Machine { space, l2, dispatches, waves: [wave(), wave()], memory }
     }
 
