@@ -20,6 +20,8 @@ pub(crate) struct Written {
     page: Page,
     /// Bytes stored and not yet released.
     dirty: Mask,
+    /// Listed in `touched`.
+    listed: bool,
 }
 
 /// A page in use.
@@ -70,7 +72,9 @@ pub(crate) struct DispatchCache {
 unsafe impl Send for DispatchCache {}
 
 fn slot(page: u64) -> usize {
-    (page / PAGE) as usize % ENTRIES
+    let number = page / PAGE;
+    // Large powers of two between pages are common.
+    (number ^ number >> 8 ^ number >> 16) as usize % ENTRIES
 }
 
 impl DispatchCache {
@@ -150,14 +154,14 @@ impl DispatchCache {
                 }
             }
         } else {
-            if self.written.len() >= MOST_PAGES && !self.written.contains_key(&page) {
-                self.drain(l2, space);
-                self.written.clear();
-                self.table.fill(NO_ENTRY);
-            }
-            self.touched.push(page);
+            self.make_room(l2, space, page);
             let written = self.own(l2, page, &target);
-            Entry { page, bytes: written.page.bytes(), dirty: &raw mut written.dirty }
+            let listed = std::mem::replace(&mut written.listed, true);
+            let entry = Entry { page, bytes: written.page.bytes(), dirty: &raw mut written.dirty };
+            if !listed {
+                self.touched.push(page);
+            }
+            entry
         };
         self.table[slot(page)] = entry;
         Ok(Some((entry.bytes.wrapping_add((va % PAGE) as usize), entry.dirty)))
@@ -182,12 +186,21 @@ impl DispatchCache {
         read
     }
 
+    /// Lets everything go to the L2 when there is no room for one more page.
+    fn make_room(&mut self, l2: &mut L2, space: &AddressSpace, page: u64) {
+        if self.written.len() >= MOST_PAGES && !self.written.contains_key(&page) {
+            self.drain(l2, space);
+            self.written.clear();
+            self.table.fill(NO_ENTRY);
+        }
+    }
+
     /// The dispatch's own copy of a page, made if need be.
     fn own(&mut self, l2: &mut L2, page: u64, target: &Target) -> &mut Written {
         if !self.written.contains_key(&page) {
             let read = self.read(l2, page, target);
             self.table[slot(page)] = NO_ENTRY;
-            let written = Written { page: Page::clone(&read), dirty: Mask::empty() };
+            let written = Written { page: Page::clone(&read), dirty: Mask::empty(), listed: false };
             self.written.insert(page, Box::new(written));
         }
         self.written.get_mut(&page).expect("just made")
@@ -206,6 +219,7 @@ impl DispatchCache {
         for page in touched {
             if let Some(written) = self.written.get_mut(&page) {
                 written.dirty.clear();
+                written.listed = false;
             }
             let entry = &mut self.table[slot(page)];
             if entry.page == page {
@@ -233,6 +247,7 @@ impl DispatchCache {
         for page in (page_of(va)..end).step_by(PAGE as usize) {
             let Some(target) = target(space, page) else { continue };
             let (from, to) = (va.max(page), end.min(page + PAGE));
+            self.make_room(l2, space, page);
             let written = self.own(l2, page, &target);
             let mask = Mask::range(from - page, to - from).and(&written.dirty.not());
             l2.reload(page, &target, &written.page, &mask);
@@ -253,6 +268,7 @@ impl DispatchCache {
         space.translate(va, len, Access::Atomic)?;
         let (page, at) = (page_of(va), va % PAGE);
         let Some(target) = target(space, page) else { return Ok(None) };
+        self.make_room(l2, space, page);
         let launch = self.launch;
         let written = self.own(l2, page, &target);
         let here = Mask::range(at, len);
@@ -284,5 +300,57 @@ impl DispatchCache {
     pub fn into_stores(mut self) -> Stores {
         self.written.retain(|_, written| !written.dirty.is_empty());
         Stores { launch: self.launch, written: self.written }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::l2::MOST_PAGES as MOST_IN_L2;
+    use super::*;
+    use crate::memory::{MemoryKind, Span};
+
+    #[test]
+    fn a_dispatch_that_touches_more_than_fits_sees_its_stores_all_the_same() {
+        const BASE: u64 = 1 << 32;
+        let pages = (MOST_IN_L2 + MOST_PAGES / 2) as u64;
+        let mut memory = vec![0u64; (pages * PAGE / 8) as usize];
+        let space = AddressSpace::new();
+        space.list_removed(true);
+        let host = memory.as_mut_ptr().cast();
+        let kind = MemoryKind::Vram;
+        // SAFETY: the vector outlives the address space.
+        unsafe {
+            space.map(Span {
+                va: BASE,
+                len: pages * PAGE,
+                host,
+                memory: kind,
+                writable: true,
+                executable: false,
+            })
+        };
+        let mut l2 = L2::default();
+        let view = l2.view();
+        let mut dispatch = DispatchCache::new(&mut l2, view);
+        dispatch.refresh(&mut l2, &space);
+        let mut at = |dispatch: &mut DispatchCache, page: u64, access| {
+            let va = BASE + page * PAGE + page % 500 * 8;
+            dispatch.reach(&mut l2, &space, va, 8, access).unwrap().expect("VRAM is cached").cast::<u64>()
+        };
+        for page in 0..pages {
+            // SAFETY: 8 bytes of a cached page, aligned.
+            unsafe { at(&mut dispatch, page, Access::Write).write(page + 1) };
+            assert!(dispatch.written.len() <= MOST_PAGES && dispatch.touched.len() <= MOST_PAGES);
+        }
+        for page in 0..pages {
+            // SAFETY: as above.
+            assert_eq!(unsafe { at(&mut dispatch, page, Access::Read).read() }, page + 1);
+            assert!(dispatch.view.pages.lock().unwrap().len() <= MOST_PAGES);
+        }
+        dispatch.drain(&mut l2, &space);
+        assert!(l2.pages() <= MOST_IN_L2);
+        l2.write_back(&space);
+        let found = (0..pages).all(|page| memory[(page * PAGE / 8 + page % 500) as usize] == page + 1);
+        assert!(found, "everything reaches memory");
     }
 }

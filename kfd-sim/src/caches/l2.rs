@@ -13,7 +13,7 @@ use super::page::{Mask, PAGE, Page, copy_masked, page_of};
 use crate::memory::{Access, AddressSpace, MemoryKind};
 
 /// Most pages remembered: 64 MiB. Beyond that everything is written back and forgotten, as a full cache would.
-const MOST_PAGES: usize = 16_384;
+pub(super) const MOST_PAGES: usize = 16_384;
 
 /// What one agent acquire saw, and everything that was read since: the L1 and scalar caches of the dispatches that
 /// it covers. Grows only; whoever finds it too large starts another one with the same number.
@@ -132,6 +132,12 @@ impl L2 {
             self.numbers.pop_last();
         }
         Some((*self.numbers.first_key_value()?.0, *self.numbers.last_key_value()?.0))
+    }
+
+    /// Pages remembered.
+    #[cfg(test)]
+    pub fn pages(&self) -> usize {
+        self.pages.len()
     }
 
     /// Forgets what was unmapped since the last call. Bytes that were not written back are lost with their mapping.
