@@ -66,6 +66,11 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
+    pub(crate) fn new(queue: &Arc<impl Awaitable + 'static>, ticket: Ticket) -> Self {
+        let queue: Weak<dyn Awaitable> = Arc::downgrade(&(queue.clone() as Arc<dyn Awaitable>));
+        Self { queue, ticket }
+    }
+
     /// `Ok(true)` when it has happened, the failure when it never will.
     pub(crate) fn has_happened(&self, seen: &mut Seen) -> Result<bool, Arc<Failure>> {
         match self.queue.upgrade() {

@@ -22,7 +22,7 @@ use crate::hold::{Hold, Kernargs};
 use crate::lane::Lane;
 use crate::packet::{Barrier, FenceScope, Header, Packet, PacketKind};
 use crate::packet_ring::PacketRing;
-use crate::pin::{Awaitable, Awaited, Pin, Seen};
+use crate::pin::{Awaitable, Seen};
 use crate::program::Program;
 use crate::ring::Refused;
 use crate::runtime::Sweep;
@@ -182,9 +182,7 @@ impl QueueState {
         waiting.sort_by_key(|ticket| std::cmp::Reverse(ticket.place.start));
         let cause = waiting.into_iter().find_map(|ticket| {
             // Copied, so that no two queues' locks are ever held at once.
-            let on: Vec<Awaited> = self.flights.inspect(ticket, |hold| {
-                hold.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited).collect()
-            })?;
+            let on = self.flights.inspect(ticket, Hold::awaited)?;
             on.iter().map(|work| work.has_happened(seen)).find_map(Result::err)
         })?;
         Some(Arc::new(Failure::Dependency { queue: self.parts.label.clone(), cause }))
