@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::code_object::{CodeObjectError, Mismatch};
 use crate::cu_mask::MaskError;
 use crate::kernarg::KernargError;
+use crate::plan::PlanError;
 
 /// Result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -193,6 +194,9 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A plan that cannot be used, or not with this pool or policy.
+    #[error(transparent)]
+    Plan(#[from] Arc<PlanError>),
     /// A parameter outside its range.
     #[error("{0}")]
     Invalid(String),
@@ -254,6 +258,12 @@ fn list(names: &[String]) -> String {
 impl From<hsa_sys::LoadError> for Error {
     fn from(error: hsa_sys::LoadError) -> Self {
         Self::Load(Arc::new(error))
+    }
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(Arc::new(error))
     }
 }
 
