@@ -31,6 +31,8 @@ pub struct Counters {
     pub over_budget: u64,
     /// Requests with more CU switches than the plan's budget.
     pub requests_over_budget: u64,
+    /// Kernels of measuring queues whose times will never be known: lost work, and what was given up because nobody asked.
+    pub untimed: u64,
     /// Nanoseconds that kernels executed on each of the plan's queues, where times are known.
     pub queue_ns: Box<[u64]>,
 }
@@ -76,6 +78,7 @@ impl AddAssign<&Counters> for Counters {
             markers,
             over_budget,
             requests_over_budget,
+            untimed,
             queue_ns,
         } = other;
         self.requests += requests;
@@ -90,6 +93,7 @@ impl AddAssign<&Counters> for Counters {
         self.markers += markers;
         self.over_budget += over_budget;
         self.requests_over_budget += requests_over_budget;
+        self.untimed += untimed;
         if self.queue_ns.len() < queue_ns.len() {
             let mut longer = vec![0; queue_ns.len()];
             longer[..self.queue_ns.len()].copy_from_slice(&self.queue_ns);

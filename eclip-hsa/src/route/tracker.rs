@@ -59,6 +59,17 @@ impl Tracker {
         }
     }
 
+    /// Changes who says where a request begins.
+    pub fn set_boundaries(&mut self, boundaries: Boundaries) {
+        self.boundaries = boundaries;
+    }
+
+    /// Whether the next kernel is the last of its request by the plan.
+    #[inline]
+    pub fn next_is_last(&self) -> bool {
+        self.position + 1 == self.table.kernels_per_request()
+    }
+
     /// Where the next kernel goes.
     #[inline]
     pub fn peek(&self, name: KernelName) -> Step {
@@ -125,11 +136,19 @@ impl Tracker {
 
     /// Adds the execution time of a kernel: to its request if that is still kept, and to the total.
     pub fn record_time(&mut self, request: u64, queue: usize, ns: u64) {
-        let add = |counters: &mut Counters| {
+        self.add(request, |counters| {
             if let Some(sum) = counters.queue_ns.get_mut(queue) {
                 *sum += ns;
             }
-        };
+        });
+    }
+
+    /// Counts a kernel whose time will never be known.
+    pub fn no_time(&mut self, request: u64) {
+        self.add(request, |counters| counters.untimed += 1);
+    }
+
+    fn add(&mut self, request: u64, add: impl Fn(&mut Counters)) {
         if request == self.number {
             // Comes into the total when the request ends.
             return add(&mut self.request);
