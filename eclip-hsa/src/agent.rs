@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hsa_sys::hsa_agent_t;
 
@@ -144,6 +145,20 @@ impl Agent {
 
     pub(crate) fn check_alive(&self) -> Result<()> {
         self.failure().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// Says that memory which this GPU's kernels read was written by somebody else than a kernel on it or this crate: by the host through
+    /// a pointer of its own, by a copy that this crate did not make. The next work on each queue then acquires at system scope, and so
+    /// drops what the GPU's caches hold of it. What this crate writes it notes by itself.
+    pub fn note_host_write(&self) {
+        // Release: pairs with the acquire in `host_writes`; whoever sees the count sees the data.
+        self.info.host_writes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the host wrote.
+    pub(crate) fn host_writes(&self) -> u64 {
+        // Acquire: pairs with the release in `note_host_write`.
+        self.info.host_writes.load(Ordering::Acquire)
     }
 
     pub(crate) fn pool(&self, kind: PoolKind) -> Option<&MemoryPool> {

@@ -3,6 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hsa_sys::*;
 
@@ -34,6 +35,8 @@ pub(crate) struct AgentInfo {
     pub(crate) lds_bytes: u32,
     pub(crate) scratch_slots_per_cu: Option<u32>,
     pub(crate) pools: Vec<MemoryPool>,
+    /// Counts when the host (or a copy engine) wrote memory that the agent's caches may hold. Begins at 1.
+    pub(crate) host_writes: AtomicU64,
 }
 
 /// A memory pool of an agent.
@@ -117,6 +120,7 @@ impl AgentInfo {
             scratch_slots_per_cu: properties.max_slots_scratch_cu,
             lds_bytes: group.map_or(0, |pool| pool.bytes as u32),
             pools,
+            host_writes: AtomicU64::new(1),
         })
     }
 }

@@ -3,13 +3,16 @@
 //! Work in flight and the host use a block in turn; the count of users is kept here, and whoever comes second is refused. Any thread
 //! may call anything.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use hsa_sys::hsa_agent_t;
 
 use crate::agent::Agent;
 use crate::agent_info::PoolKind;
 use crate::error::{Error, Result};
+use crate::sync::fence_after_rmw;
 
 /// One allocation.
 pub(crate) struct Block {
@@ -21,7 +24,43 @@ pub(crate) struct Block {
     owner: hsa_agent_t,
     /// Who has it: 0 nobody, `WRITER` the host exclusively, `READERS` + n shared by n host readers, else n submissions.
     users: AtomicU32,
+    /// Submissions in flight of each kernel group that uses it, counted by the group: so a submission touches one counter, however many
+    /// buffers it uses, and the host, which comes rarely, looks at all.
+    groups: Mutex<Vec<Weak<InFlight>>>,
+    /// Used by work that released less than the host needs, since the host had it last.
+    unflushed: AtomicBool,
 }
+
+/// How many submissions of a group are in flight.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(AtomicU32);
+
+impl InFlight {
+    /// One more submission is about to use the group's blocks: check each with [`Block::check_free`] afterwards.
+    #[inline]
+    pub(crate) fn enter(&self) {
+        // SeqCst, with the fence: a submission counts itself and then looks whether the host has the block; the host takes the
+        // block and then looks at the count (`Block::lease`). At least one of the two sees the other.
+        self.0.fetch_add(1, Ordering::SeqCst);
+        fence_after_rmw();
+    }
+
+    /// The submission is over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        // Release: pairs with the load in `any`, so the host sees what the completed work wrote.
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
+    fn any(&self) -> bool {
+        // Acquire: pairs with `leave`. SeqCst: see `enter`.
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// How long the host waits for the GPU's caches to be written back before it gets a block. It takes tens of microseconds if any
+/// queue is idle.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// See [`Block::lease`].
 pub(crate) const WRITER: u32 = u32::MAX;
@@ -73,6 +112,8 @@ impl Block {
             host_visible: !owner.is_gpu(),
             owner: owner.handle(),
             users: AtomicU32::new(0),
+            groups: Mutex::new(Vec::new()),
+            unflushed: AtomicBool::new(false),
         };
         if !owner.is(user) {
             let handle = user.handle();
@@ -119,29 +160,75 @@ impl Block {
         self.users.fetch_sub(1, Ordering::Release);
     }
 
-    /// Gives the block to the host: exclusively (`WRITER`) or shared with other host readers (`READERS`).
-    pub(crate) fn lease(&self, kind: u32) -> Result<Lease<'_>> {
-        let take = || {
-            // Acquire: pairs with the release in `leave` and of another lease.
-            self.users.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| match (n, kind) {
-                (0, WRITER) => Some(WRITER),
-                (0, _) => Some(READERS + 1),
-                (n, READERS) if n > READERS && n < WRITER - 1 => Some(n + 1),
-                _ => None,
-            })
-        };
-        // Completed work lets go of its buffers when somebody looks: look, then try once more.
-        if take().is_err() {
-            self.agent.runtime().sweep_queues();
-            take().map_err(|n| {
-                self.busy(if n > READERS {
-                    "mapped by the host elsewhere: drop that mapping first"
-                } else {
-                    "in flight: wait for the work that uses it, or drop its queue if that has failed"
-                })
-            })?;
+    /// From now on the group's submissions are users of the block.
+    pub(crate) fn add_group(&self, group: &Arc<InFlight>) {
+        let mut groups = self.groups.lock().expect("no panic while it is held");
+        groups.retain(|group| group.strong_count() > 0);
+        groups.push(Arc::downgrade(group));
+    }
+
+    /// For a submission of a group, after [`InFlight::enter`]: whether the host has the block.
+    #[inline]
+    pub(crate) fn check_free(&self) -> Result<()> {
+        // SeqCst: see `InFlight::enter`. Acquire: pairs with the release of a host writer's lease, as in `enter`.
+        if self.users.load(Ordering::SeqCst) >= READERS {
+            return Err(self.busy("mapped by the host: drop the mapping before a kernel uses it"));
         }
-        Ok(Lease(self))
+        Ok(())
+    }
+
+    /// Work uses the block and will release less than the host needs.
+    #[inline]
+    pub(crate) fn note_unflushed(&self) {
+        // Relaxed: the host reads it when the work is over, which orders it. Read first, to leave the cache line alone.
+        if !self.unflushed.load(Ordering::Relaxed) {
+            self.unflushed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the block to the host: exclusively (`WRITER`) or shared with other host readers (`READERS`). What the GPU's caches still
+    /// have of it is written back first.
+    pub(crate) fn lease(&self, kind: u32) -> Result<Lease<'_>> {
+        // Completed work lets go of its buffers when somebody looks: look, then try once more.
+        let lease = match self.try_lease(kind) {
+            Ok(lease) => lease,
+            Err(_) => {
+                self.agent.runtime().sweep_queues();
+                self.try_lease(kind)?
+            }
+        };
+        // Relaxed: whoever set it is over, which `try_lease` has acquired.
+        if self.unflushed.load(Ordering::Relaxed) {
+            self.agent.runtime().flush(self.agent.handle(), FLUSH_PATIENCE)?;
+            self.unflushed.store(false, Ordering::Relaxed);
+        }
+        Ok(lease)
+    }
+
+    fn try_lease(&self, kind: u32) -> Result<Lease<'_>> {
+        // Acquire: pairs with the release in `leave` and of another lease. SeqCst: see `InFlight::enter`.
+        let taken = self.users.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| match (n, kind) {
+            (0, WRITER) => Some(WRITER),
+            (0, _) => Some(READERS + 1),
+            (n, READERS) if n > READERS && n < WRITER - 1 => Some(n + 1),
+            _ => None,
+        });
+        const IN_FLIGHT: &str =
+            "in flight: wait for the work that uses it, or drop its queue if that has failed";
+        taken.map_err(|n| {
+            self.busy(if n > READERS {
+                "mapped by the host elsewhere: drop that mapping first"
+            } else {
+                IN_FLIGHT
+            })
+        })?;
+        fence_after_rmw();
+        let lease = Lease { block: self, writer: kind == WRITER };
+        let groups = self.groups.lock().expect("no panic while it is held");
+        if groups.iter().filter_map(Weak::upgrade).any(|group| group.any()) {
+            return Err(self.busy(IN_FLIGHT));
+        }
+        Ok(lease)
     }
 
     fn busy(&self, state: &'static str) -> Error {
@@ -157,18 +244,25 @@ impl Drop for Block {
 }
 
 /// The host's turn.
-pub(crate) struct Lease<'a>(&'a Block);
+pub(crate) struct Lease<'a> {
+    block: &'a Block,
+    writer: bool,
+}
 
 impl Lease<'_> {
     pub(crate) fn address(&self) -> *mut u8 {
-        self.0.address
+        self.block.address
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
+        if self.writer {
+            // Before the next user can have the block: his submission then acquires what was written.
+            self.block.agent.note_host_write();
+        }
         // Release: pairs with the acquire of the next user. Only lease holders change the word while there are any.
-        let _ = self.0.users.fetch_update(Ordering::Release, Ordering::Relaxed, |n| {
+        let _ = self.block.users.fetch_update(Ordering::Release, Ordering::Relaxed, |n| {
             Some(if n == WRITER || n == READERS + 1 { 0 } else { n - 1 })
         });
     }

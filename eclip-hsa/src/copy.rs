@@ -8,7 +8,6 @@ use crate::agent::Agent;
 use crate::agent_info::PoolKind;
 use crate::block::Block;
 use crate::error::Result;
-use crate::flights::Completion;
 use crate::signal::{LOOK_EVERY, Signal};
 
 /// Largest block that is copied at once.

@@ -1,11 +1,12 @@
-//! How many packets a queue was given, by kind. Counted as they are published; any thread may read.
+//! How many packets a queue was given, by kind, and what was left out. Counted as they are submitted; any thread may read.
 
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::packet::{Packet, PacketKind};
+use crate::depend::Elided;
 
-/// Packets that a queue was given since it was created. The difference of two is what happened in between.
+/// Packets that a queue was given since it was created, and barriers that its submissions did not need. The difference of two is
+/// what happened in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PacketCounts {
@@ -15,58 +16,81 @@ pub struct PacketCounts {
     pub barriers: u64,
     /// Packets of either kind with the barrier bit set.
     pub barrier_bits: u64,
+    /// Dependencies that needed nothing: complete already.
+    pub elided_complete: u64,
+    /// Dependencies that needed nothing: in the same queue, with a barrier bit since.
+    pub elided_epoch: u64,
+    /// Dependencies that needed nothing: the queue has waited for them before, directly or through something else.
+    pub elided_waited: u64,
+    /// Dependencies that needed nothing: another one of the same submission proves them.
+    pub elided_newest: u64,
+}
+
+impl PacketCounts {
+    /// Dependencies that needed nothing, for whatever reason.
+    pub fn elided(&self) -> u64 {
+        self.elided_complete + self.elided_epoch + self.elided_waited + self.elided_newest
+    }
+
+    pub(crate) fn elide(&mut self, elided: &Elided) {
+        self.elided_complete += elided.complete;
+        self.elided_epoch += elided.epoch;
+        self.elided_waited += elided.waited;
+        self.elided_newest += elided.newest;
+    }
+
+    fn fields(&self) -> [u64; 7] {
+        [
+            self.kernels,
+            self.barriers,
+            self.barrier_bits,
+            self.elided_complete,
+            self.elided_epoch,
+            self.elided_waited,
+            self.elided_newest,
+        ]
+    }
+
+    fn from_fields(fields: [u64; 7]) -> Self {
+        let [kernels, barriers, barrier_bits, elided_complete, elided_epoch, elided_waited, elided_newest] =
+            fields;
+        Self { kernels, barriers, barrier_bits, elided_complete, elided_epoch, elided_waited, elided_newest }
+    }
 }
 
 impl Sub for PacketCounts {
     type Output = Self;
     fn sub(self, earlier: Self) -> Self {
-        Self {
-            kernels: self.kernels - earlier.kernels,
-            barriers: self.barriers - earlier.barriers,
-            barrier_bits: self.barrier_bits - earlier.barrier_bits,
-        }
+        let (now, then) = (self.fields(), earlier.fields());
+        Self::from_fields(std::array::from_fn(|index| now[index] - then[index]))
     }
 }
 
-/// The counters of one queue.
+/// The counters of one slot of a queue: changed by the slot's owner only, so that counting costs no locked instruction.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    kernels: AtomicU64,
-    barriers: AtomicU64,
-    barrier_bits: AtomicU64,
-}
+pub(crate) struct Counters([AtomicU64; 7]);
 
 impl Counters {
-    /// Counts packets that were published.
-    pub(crate) fn add(&self, packets: &[Packet]) {
-        let mut count = PacketCounts::default();
-        for header in packets.iter().filter_map(Packet::header) {
-            match header.kind {
-                PacketKind::KernelDispatch => count.kernels += 1,
-                _ => count.barriers += 1,
-            }
-            count.barrier_bits += u64::from(header.barrier);
-        }
-        for (counter, by) in [
-            (&self.kernels, count.kernels),
-            (&self.barriers, count.barriers),
-            (&self.barrier_bits, count.barrier_bits),
-        ] {
+    /// Counts a submission. For the slot's owner.
+    #[inline]
+    pub(crate) fn add(&self, count: &PacketCounts) {
+        for (counter, by) in self.0.iter().zip(count.fields()) {
             if by > 0 {
-                // Relaxed: only a count.
-                counter.fetch_add(by, Ordering::Relaxed);
+                // Relaxed: only a count, and this thread alone changes it; the slot's state word orders owners.
+                counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
             }
         }
     }
 
-    /// The counts now.
-    pub(crate) fn read(&self) -> PacketCounts {
-        // Relaxed: only counts; a submission in progress may be seen in part.
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        PacketCounts {
-            kernels: read(&self.kernels),
-            barriers: read(&self.barriers),
-            barrier_bits: read(&self.barrier_bits),
+    /// Adds up the counters of all slots. A submission in progress may be seen in part.
+    pub(crate) fn sum<'a>(all: impl Iterator<Item = &'a Counters>) -> PacketCounts {
+        let mut sum = [0; 7];
+        for counters in all {
+            // Relaxed: only counts.
+            sum.iter_mut()
+                .zip(&counters.0)
+                .for_each(|(sum, counter)| *sum += counter.load(Ordering::Relaxed));
         }
+        PacketCounts::from_fields(sum)
     }
 }

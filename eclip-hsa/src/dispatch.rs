@@ -31,7 +31,8 @@ enum Bytes {
 }
 
 impl Value {
-    fn as_slice(&self) -> &[u8] {
+    /// The bytes.
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Bytes::Inline(bytes, len) => &bytes[..usize::from(*len)],
             Bytes::Heap(bytes) => bytes,

@@ -7,6 +7,7 @@ use crate::code_object::{CodeObjectError, Mismatch};
 use crate::cu_mask::MaskError;
 use crate::kernarg::KernargError;
 use crate::plan::PlanError;
+use crate::visibility::Visibility;
 
 /// Result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -197,6 +198,19 @@ pub enum Error {
     /// A plan that cannot be used, or not with this pool or policy.
     #[error(transparent)]
     Plan(#[from] Arc<PlanError>),
+    /// Work is waited for by somebody whom it is not visible to.
+    #[error(
+        "work on {queue} was submitted with Visibility::{visible:?}, so {waiter} cannot wait for it: submit it with a wider visibility, or \
+         wait for later work that has one and comes after it"
+    )]
+    NotVisible {
+        /// The queue that the work is on.
+        queue: String,
+        /// Its visibility.
+        visible: Visibility,
+        /// Who wanted to wait.
+        waiter: String,
+    },
     /// A parameter outside its range.
     #[error("{0}")]
     Invalid(String),

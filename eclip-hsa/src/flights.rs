@@ -1,36 +1,31 @@
 //! Submitted work in flight: one slot a submission, with its completion signal and what it keeps alive.
 //!
-//! A slot goes `Free -> Filling -> Pending -> Free`, and its *generation* moves when the work is complete, so a token of
+//! A slot goes `Free -> Filling -> Pending -> Retiring -> Free`, and its *generation* moves when the work is complete, so a token of
 //! earlier work is not taken for later work of the same slot (within 2^32 uses of it). A *pin* keeps a slot (and so its signal) from being used
-//! again: barrier packets on other queues name the signal, and so do waiting threads. Signals are made once per slot and
-//! reused; nothing is allocated per submission after the first lap.
+//! again: barrier packets on other queues name the signal, and so do waiting threads. A *silent* submission has no signal: it is complete when a
+//! later one is whose epoch proves it. Signals are made once per slot and reused, and so is the memory of the cargo.
 //!
-//! Any thread may call anything. Nobody waits here: every transition is one compare-exchange on the slot's state word, and the
-//! thread that wins it owns what follows.
+//! Any thread may call anything. Nobody waits here, but for the few instructions in which another thread looks at what a
+//! submission waits for ([`Flights::inspect`]): every transition is one compare-exchange on the slot's state word, and the thread that wins it owns what follows.
 
-use std::sync::OnceLock;
-
-use crossbeam_queue::ArrayQueue;
-
-use crate::sync::UnsafeCell;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::depend::Clock;
+use crate::free_list::FreeList;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, UnsafeCell};
 
 /// A completion signal as the table needs it: a counter that the device decrements to zero.
 pub(crate) trait Completion {
-    /// When the device started and ended.
-    type Times;
-    /// Sets the counter, before the device can see the packets that name it.
-    fn arm(&self, count: i64);
     /// Whether the counter is zero, with acquire order: the device's writes before completion are visible.
     fn is_done(&self) -> bool;
-    /// Start and end of the packet that decremented the counter last, if the device records them.
-    fn times(&self) -> Self::Times;
 }
 
-/// What a submission keeps alive until it is complete.
-pub(crate) trait Cargo<T> {
-    /// The work is complete: take the times, which are read before the signal is used again, and let go of everything.
-    fn complete(self, times: impl FnOnce() -> T);
+/// What a submission keeps alive until it is complete. It stays in its slot, so that its memory can be used again.
+pub(crate) trait Cargo<S>: Default {
+    /// Whether it waits for other work, at which others may look with [`Flights::inspect`].
+    fn is_watched(&self) -> bool;
+    /// The work is over: let go of everything. With the signal if it is complete, so that times can be read before the signal is used
+    /// again; without if it is lost.
+    fn release(&mut self, complete: Option<&S>);
 }
 
 /// Names one submission of one table.
@@ -38,8 +33,19 @@ pub(crate) trait Cargo<T> {
 pub(crate) struct Ticket {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
-    /// Index of its first packet in the queue: what comes later in the queue has a larger one.
-    pub(crate) position: u64,
+    /// Where it is in the queue.
+    pub(crate) place: Place,
+}
+
+/// Where a submission is in its queue, in packet positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// Its first packet: what comes later in the queue has a larger one.
+    pub(crate) start: u64,
+    /// Its last packet.
+    pub(crate) end: u64,
+    /// When it is complete, so is everything below this.
+    pub(crate) proves: u64,
 }
 
 /// What became of an attempt to pin.
@@ -101,87 +107,142 @@ impl State {
     }
 }
 
-struct Slot<S: Completion, C> {
+struct Slot<S, C> {
     state: AtomicU64,
-    signal: OnceLock<S>,
-    /// [`Ticket::position`] of the work. Relaxed is enough: the state word orders it.
-    position: AtomicU64,
-    /// What the work keeps alive. Touched only by the thread that moved the slot to `Filling` or `Retiring`.
-    cargo: UnsafeCell<Option<C>>,
+    /// [`Place`] of the work, and whether it has no signal. Relaxed is enough: the state word orders them.
+    start: AtomicU64,
+    end: AtomicU64,
+    proves: AtomicU64,
+    silent: AtomicBool,
+    /// Whether others may look at the cargo. Relaxed, as above.
+    watched: AtomicBool,
+    signal: S,
+    /// What its queue knew when the work was submitted. Written in `Filling`, read while pinned.
+    clock: UnsafeCell<Clock>,
+    /// What the work keeps alive. Touched by the thread that moved the slot to `Filling` or `Retiring`; what others may look at is read
+    /// while it is `Pending`, under the table's lock.
+    cargo: UnsafeCell<C>,
 }
 
-impl<S: Completion, C> Slot<S, C> {
-    /// For the thread that moved the slot to `Retiring`.
-    fn take_cargo(&self) -> Option<C> {
-        // SAFETY: that thread alone touches the cargo.
-        self.cargo.with_mut(|place| unsafe { (*place).take() })
+impl<S, C> Slot<S, C> {
+    fn ticket(&self, slot: u32, generation: u32) -> Ticket {
+        // Relaxed: ordered by the state word, which the caller has read.
+        let [start, end, proves] =
+            [&self.start, &self.end, &self.proves].map(|place| place.load(Ordering::Relaxed));
+        Ticket { slot, generation, place: Place { start, end, proves } }
     }
 }
 
 /// The table. `S` is the signal, `C` what a submission keeps alive until it is complete.
-pub(crate) struct Flights<S: Completion, C> {
+pub(crate) struct Flights<S, C> {
     slots: Box<[Slot<S, C>]>,
-    free: ArrayQueue<u32>,
+    free: FreeList,
     /// Slots below this have been used at least once.
     fresh: AtomicU32,
     /// Where the next sweep begins.
     hand: AtomicU32,
+    /// Every packet below this position is complete.
+    proved: AtomicU64,
+    /// Held while looking at what a pending submission waits for.
+    looking: Mutex<()>,
 }
 
-// SAFETY: `cargo` is the only field that is not Sync by itself. It is touched by one thread at a time, as the state word's
-// phases say, and what it holds is moved between threads: hence `Send`.
-unsafe impl<S: Completion + Send + Sync, C: Send> Sync for Flights<S, C> {}
+// SAFETY: `cargo` and `clock` are the only fields that are not Sync by themselves. Who may touch them when is decided by the state word's
+// phases, the pins and `looking`, as their comments say; what the cargo holds is moved between threads: hence `Send`.
+unsafe impl<S: Send + Sync, C: Send> Sync for Flights<S, C> {}
 
-impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
+/// What became of a submission that was to be retired.
+enum Freed {
+    /// It was not pending.
+    Not,
+    /// The slot is still pinned.
+    Later,
+    /// The slot, for the caller to use or to give back.
+    Slot,
+}
+
+impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
     pub(crate) fn new(capacity: u32) -> Self {
         let slot = |_| Slot {
             state: AtomicU64::new(State::new(0, 0, Phase::Free).0),
-            signal: OnceLock::new(),
-            position: AtomicU64::new(0),
-            cargo: UnsafeCell::new(None),
+            start: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            proves: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            signal: S::default(),
+            clock: UnsafeCell::new(Clock::default()),
+            cargo: UnsafeCell::new(C::default()),
         };
         Self {
             slots: (0..capacity).map(slot).collect(),
-            free: ArrayQueue::new(capacity as usize),
+            free: FreeList::new(capacity),
             fresh: AtomicU32::new(0),
             hand: AtomicU32::new(0),
+            proved: AtomicU64::new(0),
+            looking: Mutex::new(()),
         }
     }
 
-    /// Takes a free slot for a submission that is being prepared; `make` creates its signal the first time. `None` if
-    /// all are in use.
-    pub(crate) fn claim<E>(&self, make: impl FnOnce() -> Result<S, E>) -> Result<Option<Claim<'_, S, C>>, E> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                let limit = self.slots.len() as u32;
-                // Relaxed: the counter only hands out indices; nothing else is published by it.
-                let next = self
-                    .fresh
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
-                match next {
-                    Ok(index) => index,
-                    Err(_) => return Ok(None),
-                }
-            }
-        };
+    /// Takes a free slot for a submission that is being prepared. `None` if all are in use. Completes a little of what is finished, so
+    /// that buffers come back even if nobody asks for their tokens.
+    #[inline]
+    pub(crate) fn claim(&self) -> Option<Claim<'_, S, C>> {
+        let index = self.recycle().or_else(|| self.free.pop()).or_else(|| {
+            let limit = self.slots.len() as u32;
+            // Relaxed: the counter only hands out indices; nothing else is published by it.
+            let next = self
+                .fresh
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
+            next.ok()
+        })?;
         let slot = &self.slots[index as usize];
-        // Acquire: pairs with the release in `release_slot`; the previous use is over.
+        // Acquire: pairs with the release in `retire` and `unpin`; the previous use is over.
         let generation = State(slot.state.load(Ordering::Acquire)).generation();
         // Release: a reader that sees `Filling` sees a consistent slot. Nobody else changes a free slot.
         slot.state.store(State::new(generation, 0, Phase::Filling).0, Ordering::Release);
-        let claim = Claim { table: self, slot: index, generation, launched: false };
-        if slot.signal.get().is_none() {
-            let signal = make()?;
-            // Only this thread owns the slot, so this cannot be set already.
-            let _ = slot.signal.set(signal);
-        }
-        Ok(Some(claim))
+        Some(Claim { table: self, slot: index, generation, launched: false })
     }
 
-    /// The signal of a slot that has been claimed at least once.
+    /// Looks at two slots, and takes one for itself if its submission is complete.
+    #[inline]
+    fn recycle(&self) -> Option<u32> {
+        // Relaxed: only how far to look.
+        let fresh = self.fresh.load(Ordering::Relaxed);
+        let mut found = None;
+        for _ in 0..fresh.min(2) {
+            // Relaxed, and not one operation: any choice of slots will do.
+            let at = self.hand.load(Ordering::Relaxed);
+            let index = if at < fresh { at } else { 0 };
+            self.hand.store(index + 1, Ordering::Relaxed);
+            let Some(ticket) = self.pending_in(index) else { continue };
+            if self.is_done(ticket)
+                && let Freed::Slot = self.retire(ticket)
+            {
+                match found {
+                    None => found = Some(index),
+                    Some(_) => self.free.push(index),
+                }
+            }
+        }
+        found
+    }
+
+    /// The signal of a slot.
     pub(crate) fn signal(&self, slot: u32) -> &S {
-        self.slots[slot as usize].signal.get().expect("a claimed slot has a signal")
+        &self.slots[slot as usize].signal
+    }
+
+    /// Whether the submission that is pending in its slot is complete.
+    fn is_done(&self, ticket: Ticket) -> bool {
+        let slot = &self.slots[ticket.slot as usize];
+        // Relaxed: ordered by the state word, which the caller has read.
+        if slot.silent.load(Ordering::Relaxed) {
+            // Acquire: pairs with the release in `retire`; what proved it acquired the device's writes.
+            ticket.place.end < self.proved.load(Ordering::Acquire)
+        } else {
+            slot.signal.is_done()
+        }
     }
 
     /// Where a submission stands. Completing it here frees what it kept alive, on this thread; `Done` means that this has
@@ -195,7 +256,7 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         }
         match state.phase() {
             Phase::Lost => Status::Lost,
-            Phase::Pending if self.signal(ticket.slot).is_done() && self.retire(ticket) => Status::Done,
+            Phase::Pending if self.is_done(ticket) && self.retire_and_free(ticket) => Status::Done,
             // Retiring elsewhere: what it kept alive is not free yet, so it is not done yet.
             Phase::Free | Phase::Filling | Phase::Pending | Phase::Retiring | Phase::Held => Status::Pending,
         }
@@ -220,6 +281,15 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         }
     }
 
+    /// What its queue knew when the submission was made.
+    ///
+    /// # Safety
+    /// The caller holds a pin on the slot.
+    pub(crate) unsafe fn clock(&self, slot: u32) -> Clock {
+        // SAFETY: the clock is written in `Filling` only, which the caller's pin keeps the slot from.
+        self.slots[slot as usize].clock.with(|clock| unsafe { *clock })
+    }
+
     /// Undoes one [`Flights::pin`].
     pub(crate) fn unpin(&self, slot_index: u32) {
         let slot = &self.slots[slot_index as usize];
@@ -231,48 +301,49 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
             let free = State::new(before.generation(), 0, Phase::Free);
             // Release: pairs with the acquire in `claim`. It cannot fail: a held slot cannot be pinned again.
             if slot.state.compare_exchange(held.0, free.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                self.push_free(slot_index);
+                self.free.push(slot_index);
             }
         }
     }
 
-    /// Looks at `limit` slots, going round, and completes what is finished; returns how many submissions.
-    pub(crate) fn sweep(&self, limit: u32) -> u32 {
-        // Relaxed: only how far to look.
-        let fresh = self.fresh.load(Ordering::Relaxed);
-        if fresh == 0 {
-            return 0;
-        }
-        let count = limit.min(fresh);
-        // Relaxed: any fair choice of slots will do.
-        let first = self.hand.fetch_add(count, Ordering::Relaxed);
-        (0..count).map(|step| u32::from(self.retire_if_done(first.wrapping_add(step) % fresh))).sum()
+    /// Lets `look` see the cargo of a submission if it is pending and waits for something. Meanwhile the submission is not completed; keep it short, and let go
+    /// of nothing in it.
+    pub(crate) fn inspect<R>(&self, ticket: Ticket, look: impl FnOnce(&C) -> R) -> Option<R> {
+        let _looking = self.looking.lock().expect("no panic while it is held");
+        let slot = &self.slots[ticket.slot as usize];
+        // Acquire: pairs with the launch, so the cargo is there.
+        let state = State(slot.state.load(Ordering::Acquire));
+        let pending = state.generation() == ticket.generation && state.phase() == Phase::Pending;
+        // Relaxed: ordered by the state word.
+        let watched = pending && slot.watched.load(Ordering::Relaxed);
+        // SAFETY: it was pending under the lock. Whoever retires it takes the lock before it touches a cargo that is watched.
+        watched.then(|| slot.cargo.with(|cargo| look(unsafe { &*cargo })))
     }
 
     /// Completes everything that is finished; returns how many submissions.
     pub(crate) fn sweep_all(&self) -> u32 {
         // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed);
-        (0..fresh).map(|slot| u32::from(self.retire_if_done(slot))).sum()
-    }
-
-    fn retire_if_done(&self, index: u32) -> bool {
-        match self.pending_in(index) {
-            Some(ticket) => self.signal(index).is_done() && self.retire(ticket),
-            None => false,
+        let mut retired = 0;
+        // Twice if something was found: it may have proved silent ones in earlier slots.
+        loop {
+            let done = |index: &u32| {
+                self.pending_in(*index)
+                    .is_some_and(|ticket| self.is_done(ticket) && self.retire_and_free(ticket))
+            };
+            let found = (0..fresh).filter(done).count() as u32;
+            retired += found;
+            if found == 0 {
+                return retired;
+            }
         }
     }
 
     fn pending_in(&self, index: u32) -> Option<Ticket> {
         let slot = &self.slots[index as usize];
-        // Acquire: pairs with the launch, so the position and the signal are there.
+        // Acquire: pairs with the launch, so the place and the signal are there.
         let state = State(slot.state.load(Ordering::Acquire));
-        let position = slot.position.load(Ordering::Relaxed);
-        (state.phase() == Phase::Pending).then_some(Ticket {
-            slot: index,
-            generation: state.generation(),
-            position,
-        })
+        (state.phase() == Phase::Pending).then(|| slot.ticket(index, state.generation()))
     }
 
     /// The submissions that are not complete, but for those that another thread is completing now.
@@ -298,9 +369,9 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
     pub(crate) fn close(&self) {
         self.sweep_all();
         for ticket in self.pending() {
-            if self.begin_retiring(ticket) {
+            if self.begin_retiring(ticket).is_some() {
                 let slot = &self.slots[ticket.slot as usize];
-                drop(slot.take_cargo());
+                self.empty(slot, false);
                 // Release: readers see `Lost` after the cargo is gone. Pins may come and go meanwhile, hence the update.
                 let _ = slot.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                     Some(State::new(ticket.generation, State(word).pins(), Phase::Lost).0)
@@ -309,7 +380,8 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
         }
     }
 
-    fn begin_retiring(&self, ticket: Ticket) -> bool {
+    /// True in the one thread that ends the submission.
+    fn begin_retiring(&self, ticket: Ticket) -> Option<State> {
         let slot = &self.slots[ticket.slot as usize];
         // Acquire: pairs with the launch, so the cargo is visible. Pins may come and go meanwhile, hence the update.
         let won = slot.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
@@ -317,77 +389,121 @@ impl<S: Completion, C: Cargo<S::Times>> Flights<S, C> {
             let pending = state.generation() == ticket.generation && state.phase() == Phase::Pending;
             pending.then(|| State::new(state.generation(), state.pins(), Phase::Retiring).0)
         });
-        won.is_ok()
+        won.ok().map(State)
     }
 
-    /// Ends a submission whose signal is at zero; true if this thread did it.
-    fn retire(&self, ticket: Ticket) -> bool {
-        if !self.begin_retiring(ticket) {
-            return false;
-        }
+    /// Lets go of the cargo. For the thread that moved the slot to `Retiring`.
+    fn empty(&self, slot: &Slot<S, C>, complete: bool) {
+        slot.cargo.with_mut(|cargo| {
+            // Relaxed: ordered by the state word.
+            if slot.watched.load(Ordering::Relaxed) {
+                // Whoever is looking is done when the lock is ours, and nobody else begins: the slot is not pending.
+                drop(self.looking.lock().expect("no panic while it is held"));
+            }
+            // SAFETY: the slot is `Retiring`, so only this thread has the cargo.
+            unsafe { (*cargo).release(complete.then_some(&slot.signal)) };
+        });
+    }
+
+    /// Ends a submission that is complete.
+    fn retire(&self, ticket: Ticket) -> Freed {
+        let Some(was) = self.begin_retiring(ticket) else { return Freed::Not };
         let slot = &self.slots[ticket.slot as usize];
-        if let Some(cargo) = slot.take_cargo() {
-            cargo.complete(|| self.signal(ticket.slot).times());
+        // Relaxed: ordered by the state word. A silent submission proves nothing that is not proved.
+        if !slot.silent.load(Ordering::Relaxed) && ticket.place.proves > self.proved.load(Ordering::Relaxed) {
+            // Release: pairs with the acquire in `is_done`.
+            self.proved.fetch_max(ticket.place.proves, Ordering::Release);
         }
+        self.empty(slot, true);
         let generation = ticket.generation.wrapping_add(1);
-        // Release: pairs with the acquire loads of whoever polls, pins or claims: the cargo is gone.
+        if was.pins() == 0 {
+            // Release: pairs with the acquire loads of whoever polls, pins or claims: the cargo is gone. A plain store: only pending
+            // slots are pinned, so nobody changes the word.
+            slot.state.store(State::new(generation, 0, Phase::Free).0, Ordering::Release);
+            return Freed::Slot;
+        }
+        // Release: as above. Pins may go meanwhile, hence the update.
         let before = slot.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
             let pins = State(word).pins();
             let phase = if pins == 0 { Phase::Free } else { Phase::Held };
             Some(State::new(generation, pins, phase).0)
         });
-        if before.is_ok_and(|word| State(word).pins() == 0) {
-            self.push_free(ticket.slot);
-        }
-        true
+        if before.is_ok_and(|word| State(word).pins() == 0) { Freed::Slot } else { Freed::Later }
     }
 
-    fn push_free(&self, slot: u32) {
-        // The queue has one place for each slot, and a slot is freed once for each claim.
-        self.free.push(slot).expect("a slot is free once");
+    /// Ends a submission that is complete; true if this thread did it.
+    fn retire_and_free(&self, ticket: Ticket) -> bool {
+        match self.retire(ticket) {
+            Freed::Not => return false,
+            Freed::Later => {}
+            Freed::Slot => self.free.push(ticket.slot),
+        }
+        true
     }
 }
 
 /// A slot whose submission is being prepared. Dropping it gives the slot back.
-pub(crate) struct Claim<'a, S: Completion, C: Cargo<S::Times>> {
+pub(crate) struct Claim<'a, S: Completion + Default, C: Cargo<S>> {
     table: &'a Flights<S, C>,
     slot: u32,
     generation: u32,
     launched: bool,
 }
 
-impl<S: Completion, C: Cargo<S::Times>> Claim<'_, S, C> {
-    /// The slot's signal, to be named in packets.
+impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
+    /// The slot's signal: to be armed before any packet that names it is written.
     pub(crate) fn signal(&self) -> &S {
         self.table.signal(self.slot)
     }
 
-    /// Sets the signal to the number of packets that will decrement it. Before any of them is written.
-    pub(crate) fn arm(&self, count: i64) {
-        self.signal().arm(count);
+    /// The slot.
+    pub(crate) fn slot(&self) -> u32 {
+        self.slot
     }
 
-    /// The packets are in the ring, the first at `position`: from now on the work is pending and keeps `cargo` alive.
-    pub(crate) fn launch(mut self, cargo: C, position: u64) -> Ticket {
+    /// What the submission will keep alive: empty at first.
+    #[inline]
+    pub(crate) fn cargo<R>(&mut self, fill: impl FnOnce(&mut C) -> R) -> R {
         let slot = &self.table.slots[self.slot as usize];
-        // SAFETY: the slot is `Filling`, and only its claim touches it then.
-        slot.cargo.with_mut(|place| unsafe { *place = Some(cargo) });
-        slot.position.store(position, Ordering::Relaxed);
-        // Release: pairs with the acquire of whoever polls, pins or retires: cargo and position are in place.
+        // SAFETY: the slot is `Filling`, and only its claim touches the cargo then, through this unique borrow.
+        slot.cargo.with_mut(|cargo| fill(unsafe { &mut *cargo }))
+    }
+
+    /// The packets are in the ring: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
+    /// what its queue knew.
+    #[inline]
+    pub(crate) fn launch(mut self, place: Place, silent: bool, clock: &Clock) -> Ticket {
+        let slot = &self.table.slots[self.slot as usize];
+        // SAFETY: the slot is `Filling`, so nobody has it pinned and nobody reads the clock.
+        slot.clock.with_mut(|to| unsafe {
+            if !(clock.is_empty() && (*to).is_empty()) {
+                *to = *clock;
+            }
+        });
+        // SAFETY: as in `cargo`.
+        let watched = slot.cargo.with_mut(|cargo| unsafe { (*cargo).is_watched() });
+        // Relaxed, all of them: published by the release below.
+        slot.start.store(place.start, Ordering::Relaxed);
+        slot.end.store(place.end, Ordering::Relaxed);
+        slot.proves.store(place.proves, Ordering::Relaxed);
+        slot.silent.store(silent, Ordering::Relaxed);
+        slot.watched.store(watched, Ordering::Relaxed);
+        // Release: pairs with the acquire of whoever polls, pins or retires: cargo and place are there.
         slot.state.store(State::new(self.generation, 0, Phase::Pending).0, Ordering::Release);
         self.launched = true;
-        Ticket { slot: self.slot, generation: self.generation, position }
+        Ticket { slot: self.slot, generation: self.generation, place }
     }
 }
 
-impl<S: Completion, C: Cargo<S::Times>> Drop for Claim<'_, S, C> {
+impl<S: Completion + Default, C: Cargo<S>> Drop for Claim<'_, S, C> {
     fn drop(&mut self) {
         if !self.launched {
+            self.cargo(|cargo| cargo.release(None));
             let slot = &self.table.slots[self.slot as usize];
             let next = self.generation.wrapping_add(1);
             // Release: pairs with the acquire in `claim`.
             slot.state.store(State::new(next, 0, Phase::Free).0, Ordering::Release);
-            self.table.push_free(self.slot);
+            self.table.free.push(self.slot);
         }
     }
 }
@@ -402,40 +518,60 @@ mod tests {
     struct Counter(AtomicI64);
 
     impl Completion for Counter {
-        type Times = i64;
-        fn arm(&self, count: i64) {
-            self.0.store(count, Ordering::Release);
-        }
         fn is_done(&self) -> bool {
             self.0.load(Ordering::Acquire) <= 0
-        }
-        fn times(&self) -> i64 {
-            7
         }
     }
 
     /// Counts what is still kept alive.
-    struct Kept(Arc<AtomicI64>);
+    #[derive(Default)]
+    struct Kept(Option<Arc<AtomicI64>>);
 
-    impl Cargo<i64> for Kept {
-        fn complete(self, times: impl FnOnce() -> i64) {
-            assert_eq!(times(), 7);
+    impl Cargo<Counter> for Kept {
+        fn is_watched(&self) -> bool {
+            true
         }
-    }
-
-    impl Drop for Kept {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::Relaxed);
+        fn release(&mut self, _complete: Option<&Counter>) {
+            if let Some(kept) = self.0.take() {
+                kept.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
     type Table = Flights<Counter, Kept>;
 
-    fn launch(table: &Table, kept: &Arc<AtomicI64>) -> Option<Ticket> {
-        let claim = table.claim(|| Ok::<_, ()>(Counter::default())).unwrap()?;
-        claim.arm(1);
+    fn launch_at(table: &Table, kept: &Arc<AtomicI64>, place: Place, silent: bool) -> Option<Ticket> {
+        let mut claim = table.claim()?;
+        claim.signal().0.store(1, Ordering::Relaxed);
         kept.fetch_add(1, Ordering::Relaxed);
-        Some(claim.launch(Kept(kept.clone()), 7))
+        claim.cargo(|cargo| cargo.0 = Some(kept.clone()));
+        Some(claim.launch(place, silent, &Clock::default()))
+    }
+
+    fn launch(table: &Table, kept: &Arc<AtomicI64>) -> Option<Ticket> {
+        launch_at(table, kept, Place { start: 7, end: 7, proves: 0 }, false)
+    }
+
+    #[test]
+    fn silent_work_is_complete_when_a_later_epoch_is() {
+        let (table, kept) = (Table::new(4), Arc::default());
+        let silent = |at| launch_at(&table, &kept, Place { start: at, end: at, proves: 0 }, true).unwrap();
+        let [first, second] = [silent(3), silent(4)];
+        let loud = launch_at(&table, &kept, Place { start: 5, end: 6, proves: 4 }, false).unwrap();
+        assert_eq!([first, second, loud].map(|ticket| table.poll(ticket)), [Status::Pending; 3]);
+        finish(&table, loud);
+        let after = [loud, first, second].map(|ticket| table.poll(ticket));
+        assert_eq!(after, [Status::Done, Status::Done, Status::Pending], "the barrier bit was at 4");
+    }
+
+    #[test]
+    fn what_waits_can_be_looked_at_until_it_is_complete() {
+        let (table, kept) = (Table::new(1), Arc::default());
+        let ticket = launch(&table, &kept).unwrap();
+        assert_eq!(table.inspect(ticket, |cargo| cargo.0.is_some()), Some(true));
+        finish(&table, ticket);
+        assert_eq!(table.poll(ticket), Status::Done);
+        assert_eq!(table.inspect(ticket, |_| ()), None);
     }
 
     fn finish(table: &Table, ticket: Ticket) {
@@ -475,15 +611,8 @@ mod tests {
     #[test]
     fn an_abandoned_claim_gives_its_slot_back() {
         let (table, kept) = (Table::new(1), Arc::default());
-        drop(table.claim(|| Ok::<_, ()>(Counter::default())).unwrap());
-        assert!(table.claim(|| Ok::<_, ()>(Counter::default())).unwrap().is_some());
-        assert!(launch(&table, &kept).is_some());
-    }
-
-    #[test]
-    fn a_signal_that_cannot_be_made_loses_no_slot() {
-        let (table, kept) = (Table::new(1), Arc::default());
-        assert!(table.claim(|| Err::<Counter, _>("out of events")).is_err());
+        drop(table.claim().unwrap());
+        assert!(table.claim().is_some());
         assert!(launch(&table, &kept).is_some());
     }
 
@@ -517,7 +646,10 @@ mod tests {
         let (table, kept) = (Table::new(1), Arc::<AtomicI64>::default());
         let ticket = launch(&table, &kept).unwrap();
         finish(&table, ticket);
-        assert!(table.begin_retiring(ticket), "as another thread does that is interrupted right then");
+        assert!(
+            table.begin_retiring(ticket).is_some(),
+            "as another thread does that is interrupted right then"
+        );
         assert_eq!((table.poll(ticket), table.unfinished()), (Status::Pending, 1));
     }
 
@@ -533,7 +665,7 @@ mod tests {
                             launched += 1;
                             if launched % 3 == 0 && table.pin(ticket) == Pinned::Yes {
                                 finish(&table, ticket);
-                                table.sweep(2);
+                                table.sweep_all();
                                 // Another thread may be freeing its cargo; then it is done soon.
                                 while table.poll(ticket) != Status::Done {
                                     std::hint::spin_loop();
@@ -543,13 +675,14 @@ mod tests {
                                 finish(&table, ticket);
                             }
                         }
-                        table.sweep(2);
+                        table.recycle().into_iter().for_each(|slot| table.free.push(slot));
                     }
                 });
             }
         });
         table.sweep_all();
         assert_eq!((table.unfinished(), kept.load(Ordering::Relaxed)), (0, 0));
-        assert_eq!(table.free.len(), table.fresh.load(Ordering::Relaxed) as usize);
+        let free = std::iter::from_fn(|| table.free.pop()).count();
+        assert_eq!(free, table.fresh.load(Ordering::Relaxed) as usize);
     }
 }

@@ -246,6 +246,62 @@ impl KernargLayout {
         Ok(lds)
     }
 
+    /// Replaces argument `index` in a segment that [`pack`](KernargLayout::pack) wrote.
+    ///
+    /// # Errors
+    /// [`KernargError`] as for `pack`; `out` is then unchanged.
+    pub fn patch(&self, index: usize, arg: Arg<'_>, out: &mut [u8]) -> Result<(), KernargError> {
+        let meta = self.explicit.get(index).ok_or_else(|| KernargError::Count {
+            kernel: self.kernel.clone(),
+            expected: self.explicit.len(),
+            given: index.saturating_add(1),
+        })?;
+        self.check_arg(index, meta, &arg)?;
+        let buffer;
+        let bytes = match arg {
+            Arg::Value(bytes) => bytes,
+            Arg::Buffer(address) => {
+                buffer = address.to_le_bytes();
+                &buffer
+            }
+            // The offset depends on the other arguments, and the size is in the packet.
+            Arg::Lds(_) => {
+                let (expected, given) = (wanted(meta.kind), "a replacement of a size of local memory");
+                let (kernel, name) = (self.kernel.clone(), meta.name.clone());
+                return Err(KernargError::Kind { kernel, index, name, expected, given });
+            }
+        };
+        let (given, start) = (out.len(), meta.offset as usize);
+        let place = out.get_mut(start..start + bytes.len()).ok_or_else(|| KernargError::Room {
+            kernel: self.kernel.clone(),
+            needed: self.size,
+            given,
+        })?;
+        place.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Checks one argument's kind and size.
+    fn check_arg(&self, index: usize, meta: &ArgMeta, arg: &Arg<'_>) -> Result<(), KernargError> {
+        let kernel = || self.kernel.clone();
+        let (expected, given) = (wanted(meta.kind), given(arg));
+        if expected != given {
+            let name = meta.name.clone();
+            return Err(KernargError::Kind { kernel: kernel(), index, name, expected, given });
+        }
+        match *arg {
+            Arg::Value(bytes) if bytes.len() != meta.size as usize => Err(KernargError::Size {
+                kernel: kernel(),
+                index,
+                name: meta.name.clone(),
+                type_name: meta.type_name.clone(),
+                expected: meta.size as usize,
+                given: bytes.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks everything that can be wrong with `args` and `geometry`; returns the LDS bytes of a workgroup.
     fn check(&self, args: &[Arg<'_>], geometry: &Geometry) -> Result<u32, KernargError> {
         let kernel = || self.kernel.clone();
@@ -263,22 +319,8 @@ impl KernargLayout {
         let mut lds = self.fixed_lds;
         let too_much = || KernargError::Lds { kernel: self.kernel.clone() };
         for (index, (meta, arg)) in self.explicit.iter().zip(args).enumerate() {
-            let (expected, given) = (wanted(meta.kind), given(arg));
-            if expected != given {
-                let name = meta.name.clone();
-                return Err(KernargError::Kind { kernel: kernel(), index, name, expected, given });
-            }
+            self.check_arg(index, meta, arg)?;
             match *arg {
-                Arg::Value(bytes) if bytes.len() != meta.size as usize => {
-                    return Err(KernargError::Size {
-                        kernel: kernel(),
-                        index,
-                        name: meta.name.clone(),
-                        type_name: meta.type_name.clone(),
-                        expected: meta.size as usize,
-                        given: bytes.len(),
-                    });
-                }
                 Arg::Value(_) | Arg::Buffer(_) => {}
                 Arg::Lds(bytes) => {
                     lds = lds

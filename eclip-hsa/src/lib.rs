@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use eclip_hsa::{CuMask, Module, Pool, Runtime};
+//! use eclip_hsa::{CuMask, KernelGroup, Module, Pool, Runtime};
 //!
 //! # fn main() -> eclip_hsa::Result<()> {
 //! let second = Duration::from_secs(1);
@@ -28,9 +28,8 @@
 //! let first = pool[0].dispatch(work.clone(), second)?;
 //!
 //! // On another queue, after the first: a barrier-AND packet and a kernel, one doorbell.
-//! let mut batch = pool[1].batch();
-//! batch.barrier_and(&[first])?.dispatch(work)?;
-//! batch.submit(second)?.wait_timeout(second)?;
+//! let again = KernelGroup::of(work)?;
+//! again.on(&pool[1]).after(&[first]).submit(second)?.wait_timeout(second)?;
 //! assert_eq!(c.to_vec()?, [3.0; 256]);
 //! # Ok(())
 //! # }
@@ -39,7 +38,7 @@
 //! # What is where
 //! [`Runtime`] (ROCr, initialised) shows [`Agent`]s; an agent allocates [`Buffer`]s and tells its [`CuTopology`]; a [`Module`] is a
 //! code object loaded on it, a [`Kernel`] makes [`Dispatch`]es. A [`Queue`] (alone, or of a [`Pool`]) takes dispatches and
-//! [`Batch`]es and gives [`Token`]s. Packets ([`packet`]), masks ([`cu_mask`]), argument layouts ([`kernarg`]) and code objects
+//! [`KernelGroup`]s and gives [`Token`]s. Packets ([`packet`]), masks ([`cu_mask`]), argument layouts ([`kernarg`]) and code objects
 //! ([`code_object`]) are plain data and need no device.
 //!
 //! # Soundness
@@ -60,32 +59,44 @@
 
 mod agent_info;
 mod block;
+mod clock;
 mod copy;
 mod driver;
 mod fault;
 mod flights;
+mod foreign;
+mod frame;
+mod free_list;
 mod hold;
 mod kernarg_ring;
+mod lane;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod packet_ring;
+mod patch;
 mod pin;
 mod port;
 mod prefix;
+mod program;
 mod queue_builder;
 mod queue_state;
+mod remask;
 mod ring;
+mod shared_ring;
 mod signal;
 mod status;
+mod submit;
 mod sync;
 
 pub mod agent;
-pub mod batch;
 pub mod budget;
 pub mod code_object;
 pub mod counts;
 pub mod cu_mask;
+pub mod depend;
 pub mod dispatch;
 pub mod error;
+pub mod group;
 pub mod hw_id;
 pub mod kernarg;
 pub mod memory;
@@ -98,15 +109,17 @@ pub mod pool;
 pub mod queue;
 pub mod route;
 pub mod runtime;
+pub mod scheduler;
 pub mod token;
 pub mod topology;
+pub mod visibility;
 
 pub use agent::Agent;
-pub use batch::Batch;
 pub use counts::PacketCounts;
 pub use cu_mask::{CuMask, MaskRules};
 pub use dispatch::{Arg, Dispatch};
 pub use error::{Error, Failure, Result};
+pub use group::{ForeignSignal, GroupBuilder, KernelGroup, Patch, Submission};
 pub use memory::Buffer;
 pub use module::{Kernel, Module};
 pub use plan::{Plan, PlanError};
@@ -115,6 +128,8 @@ pub use pool::{Pool, PoolBuilder};
 pub use queue::Queue;
 pub use queue_builder::QueueBuilder;
 pub use runtime::Runtime;
+pub use scheduler::{Prepared, Scheduler, Worker};
 pub use signal::GpuTime;
 pub use token::Token;
 pub use topology::{CuId, CuTopology};
+pub use visibility::Visibility;

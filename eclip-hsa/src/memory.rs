@@ -37,6 +37,7 @@ impl Agent {
         // SAFETY: the block is ours, `bytes` rounded up to whole words long, and nothing uses it yet.
         let status = unsafe { (self.runtime().hsa().hsa_amd_memory_fill)(block.address().cast(), 0, words) };
         self.runtime().check("hsa_amd_memory_fill", status)?;
+        self.note_host_write();
         Ok(Buffer { block: Arc::new(block), len, items: PhantomData })
     }
 
@@ -47,6 +48,7 @@ impl Agent {
     pub fn alloc_host<T: Pod>(&self, len: usize) -> Result<Buffer<T>> {
         let bytes = byte_size::<T>(len)?;
         let block = Block::host(self, PoolKind::FineGrained, bytes)?;
+        self.note_host_write();
         Ok(Buffer { block: Arc::new(block), len, items: PhantomData })
     }
 

@@ -146,6 +146,8 @@ impl Module {
         // SAFETY: the executable is alive and not frozen yet.
         let status = unsafe { (hsa.hsa_executable_freeze)(inner.executable, std::ptr::null()) };
         runtime.check("hsa_executable_freeze", status).map_err(|error| inner.explain(error))?;
+        // The code was copied to the GPU, where caches may hold what was there before.
+        agent.note_host_write();
         Ok(Self { inner: Arc::new(inner) })
     }
 

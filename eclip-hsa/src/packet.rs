@@ -187,6 +187,21 @@ impl Packet {
         self.dwords[0] = self.dwords[0] & 0xffff_0000 | u32::from(header.bits());
     }
 
+    /// Gives the packet an INVALID header: a recorded packet has it until its body is in a ring.
+    pub fn invalidate(&mut self) {
+        self.dwords[0] = PacketKind::Invalid as u32;
+    }
+
+    /// Replaces the first dword: header and setup.
+    pub fn set_first(&mut self, dword: u32) {
+        self.dwords[0] = dword;
+    }
+
+    /// Adds `by` to a kernel dispatch's kernarg address. The header is not looked at.
+    pub fn shift_kernargs(&mut self, by: u64) {
+        self.set_u64(10, self.u64_at(10).wrapping_add(by));
+    }
+
     /// The completion signal's handle, the same field in every packet type.
     pub fn completion_signal(&self) -> u64 {
         self.u64_at(14)

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::agent::Agent;
 use crate::error::Failure;
 use crate::flights::{Status, Ticket};
 
@@ -28,13 +27,10 @@ impl Seen {
 
 /// A queue, as whoever waits for its submissions sees it.
 pub(crate) trait Awaitable: Send + Sync {
-    fn agent(&self) -> &Agent;
     /// Whether a submission is complete, without asking why not.
     fn is_complete(&self, ticket: Ticket) -> bool;
     /// Where a submission stands; the failure if it will never be complete.
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> Result<Status, Arc<Failure>>;
-    /// Handle of a slot's signal.
-    fn signal(&self, slot: u32) -> u64;
     /// Gives up one pin.
     fn unpin(&self, slot: u32);
 }
@@ -49,14 +45,6 @@ impl Pin {
     /// Takes over one pin of the ticket's slot, which was just taken.
     pub(crate) fn new(queue: Arc<dyn Awaitable>, ticket: Ticket) -> Self {
         Self { queue, ticket }
-    }
-
-    pub(crate) fn signal(&self) -> u64 {
-        self.queue.signal(self.ticket.slot)
-    }
-
-    pub(crate) fn agent(&self) -> &Agent {
-        self.queue.agent()
     }
 
     /// What is waited for, without keeping anything.

@@ -129,7 +129,7 @@ impl Pool {
     pub fn audit(&self) -> Audit {
         let row = |queue: &Queue| AuditRow {
             label: queue.label().to_owned(),
-            mask: queue.mask().cloned(),
+            mask: queue.mask(),
             reported: queue.reported_mask(),
         };
         Audit {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hsa_sys::*;
 
-use crate::packet::{PACKET_BYTES, PACKET_DWORDS};
+use crate::packet::{PACKET_BYTES, PACKET_DWORDS, Packet, PacketKind};
 use crate::ring::Port;
+use crate::shared_ring::SharedPort;
 
 /// An AQL queue of ROCr's, owned by us: nobody else reserves slots in it.
 pub(crate) struct HsaPort {
@@ -25,8 +26,8 @@ unsafe impl Sync for HsaPort {}
 
 impl HsaPort {
     /// # Safety
-    /// `queue` must come from `hsa_queue_create` of this ROCr as a multi-producer queue that nobody else writes to, and
-    /// must not be destroyed before the last use of the port.
+    /// `queue` must come from `hsa_queue_create` of this ROCr as a multi-producer queue, and must not be destroyed before the last use of
+    /// the port. For a [`crate::ring::Ring`] nobody else may write to it.
     pub(crate) unsafe fn new(hsa: Hsa, queue: NonNull<hsa_queue_t>) -> Self {
         // SAFETY: the caller's promise.
         let header = unsafe { queue.as_ref() };
@@ -63,6 +64,16 @@ impl Port for HsaPort {
         }
     }
 
+    #[inline]
+    fn write_bodies(&self, slot: u32, packets: &[Packet]) {
+        debug_assert!(packets.iter().all(|packet| packet.dwords()[0] as u8 == PacketKind::Invalid as u8));
+        debug_assert!(slot as usize + packets.len() <= self.size as usize);
+        // SAFETY: the slots lie in the ring and belong to the caller, as above. Their headers are INVALID and stay so: this writes
+        // an INVALID header over each, in whatever order.
+        unsafe { std::ptr::copy_nonoverlapping(packets.as_ptr(), self.slot(slot).cast(), packets.len()) };
+    }
+
+    #[inline]
     fn write_first(&self, slot: u32, dword: u32) {
         // SAFETY: as above; packets are 64-byte aligned, so the dword is aligned.
         let first = unsafe { AtomicU32::from_ptr(self.slot(slot)) };
@@ -70,10 +81,10 @@ impl Port for HsaPort {
         first.store(dword, Ordering::Release);
     }
 
-    fn raise_write_index(&self, index: u64) {
+    #[inline]
+    fn raise_write_index(&self, from: u64, index: u64) {
         let queue = self.queue.as_ptr();
-        // SAFETY: the queue is alive.
-        let mut current = unsafe { (self.hsa.hsa_queue_load_write_index_relaxed)(queue) };
+        let mut current = from;
         while current < index {
             // SAFETY: the queue is alive. screlease: pairs with the packet processor's read of the write index; every
             // header below it is valid then.
@@ -88,5 +99,18 @@ impl Port for HsaPort {
     fn ring_doorbell(&self, last: u64) {
         // SAFETY: the doorbell lives as long as the queue. screlease: the write index is there before the doorbell.
         unsafe { (self.hsa.hsa_signal_store_screlease)(self.doorbell, last as i64) };
+    }
+}
+
+impl SharedPort for HsaPort {
+    fn write_index(&self) -> u64 {
+        // SAFETY: the queue is alive.
+        unsafe { (self.hsa.hsa_queue_load_write_index_relaxed)(self.queue.as_ptr()) }
+    }
+
+    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
+        // SAFETY: the queue is alive. scacq_screl: pairs with the other producers' reservations.
+        let seen = unsafe { (self.hsa.hsa_queue_cas_write_index_scacq_screl)(self.queue.as_ptr(), from, to) };
+        if seen == from { Ok(()) } else { Err(seen) }
     }
 }

@@ -5,7 +5,8 @@
 //! range at any time and none waits for another: whoever closes the oldest gap moves the prefix over everything that is
 //! finished behind it, and learns how far.
 
-use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fence_after_rmw;
 
 /// See the module's text. Indices grow without bound; `index % capacity` is the place.
 pub(crate) struct Prefix {
@@ -32,24 +33,40 @@ impl Prefix {
         self.reached.load(Ordering::Acquire)
     }
 
-    /// Marks `start..end` as finished and returns the new prefix if this call moved it.
+    /// Marks `start..end` as finished. If this call moved the prefix, returns from where and to where.
     ///
     /// The caller must own the range, and it must lie within `capacity` of [`Prefix::reached`].
-    pub(crate) fn finish(&self, start: u64, end: u64) -> Option<u64> {
+    #[inline]
+    pub(crate) fn finish(&self, start: u64, end: u64) -> Option<(u64, u64)> {
         debug_assert!(end > start && end - self.reached.load(Ordering::Relaxed) <= self.capacity());
-        // Release: pairs with the acquire loads of `ends` below, in whichever thread moves the prefix over this range.
-        self.place(start).store(end, Ordering::Release);
-        // Two threads that finish neighbouring ranges each store their mark and then read the other's. The fence orders
-        // the store before the reads in both, so at least one of them sees both marks; without it the marks could
-        // both be missed and the prefix would stop short of finished work. Pairs with itself in the other thread.
-        fence(Ordering::SeqCst);
+        // Two threads that finish neighbouring ranges each change one word and then read the other's: the older range's thread moves
+        // `reached` and reads the younger one's mark, the younger one's stores its mark and reads `reached`. Both changes
+        // are SeqCst read-modify-writes with a fence behind, so at least one of the two sees the other's; otherwise the prefix could stop short
+        // of finished work. Pairs with itself in the other thread.
+        //
+        // The oldest range needs no mark. Release: whoever reads the new prefix sees all that was done to the range.
+        let oldest = self.reached.compare_exchange(start, end, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        if !oldest {
+            // Release: pairs with the loads of marks in `advance`, in whichever thread moves the prefix over this range.
+            self.place(start).swap(end, Ordering::SeqCst);
+        }
+        fence_after_rmw();
+        match (oldest, self.advance()) {
+            (true, further) => Some((start, further.map_or(end, |(_, to)| to))),
+            (false, moved) => moved,
+        }
+    }
+
+    /// Moves the prefix over everything that is marked.
+    #[inline]
+    fn advance(&self) -> Option<(u64, u64)> {
         loop {
-            // Acquire: pairs with the compare-exchange below in the thread that moved the prefix to here.
-            let from = self.reached.load(Ordering::Acquire);
+            // Acquire: pairs with the release of whoever moved the prefix to here. SeqCst: as said in `finish`.
+            let from = self.reached.load(Ordering::SeqCst);
             let mut to = from;
             loop {
-                // Acquire: pairs with the release store of the mark above.
-                let next = self.place(to).load(Ordering::Acquire);
+                // Acquire: pairs with the release of the mark. SeqCst: as said in `finish`.
+                let next = self.place(to).load(Ordering::SeqCst);
                 if next <= to {
                     break;
                 }
@@ -58,10 +75,9 @@ impl Prefix {
             if to == from {
                 return None;
             }
-            // Release: whoever reads the new prefix sees all that was done to the ranges below it. Acquire on success is
-            // not needed beyond the loads above; on failure the loop reads again.
+            // Release: whoever reads the new prefix sees all that was done to the ranges below it. On failure the loop reads again.
             if self.reached.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                return Some(to);
+                return Some((from, to));
             }
         }
     }
@@ -81,7 +97,7 @@ mod tests {
         let prefix = Prefix::new(8, 0);
         assert_eq!(prefix.finish(2, 3), None);
         assert_eq!(prefix.finish(3, 6), None);
-        assert_eq!(prefix.finish(0, 2), Some(6));
+        assert_eq!(prefix.finish(0, 2), Some((0, 6)));
         assert_eq!(prefix.reached(), 6);
     }
 
@@ -91,7 +107,7 @@ mod tests {
         for lap in 0..10 {
             let base = lap * 4;
             assert_eq!(prefix.finish(base + 1, base + 4), None);
-            assert_eq!(prefix.finish(base, base + 1), Some(base + 4));
+            assert_eq!(prefix.finish(base, base + 1), Some((base, base + 4)));
         }
     }
 
@@ -111,8 +127,8 @@ mod tests {
             while !rest.is_empty() {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let (start, stop) = rest.swap_remove((state >> 33) as usize % rest.len());
-                if let Some(reached) = prefix.finish(start, stop) {
-                    prop_assert!(reached > last);
+                if let Some((from, reached)) = prefix.finish(start, stop) {
+                    prop_assert!(reached > last && from == last);
                     last = reached;
                 }
                 let expected = rest.iter().map(|range| range.0).min().unwrap_or(end);

@@ -39,8 +39,8 @@ impl Queue {
     }
 
     /// The mask that it was given; none if it uses every CU. This is our own record: some ROCr releases report another.
-    pub fn mask(&self) -> Option<&CuMask> {
-        self.state.parts().mask.as_ref()
+    pub fn mask(&self) -> Option<CuMask> {
+        self.state.parts().mask.lock().expect("no panic while it is held").clone()
     }
 
     /// ROCr's id of the queue.
@@ -106,7 +106,7 @@ impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Queue");
         out.field("label", &self.state.parts().label).field("id", &self.id()).field("size", &self.size());
-        out.field("mask", &self.state.parts().mask).finish()
+        out.field("mask", &self.mask()).finish()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Making a queue: checks, the hardware's budget, `hsa_queue_create`, the CU mask. All or nothing.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use hsa_sys::*;
@@ -15,8 +15,12 @@ use crate::error::{Error, Result};
 use crate::fault::{FaultCell, on_queue_error};
 use crate::hold::Kernargs;
 use crate::kernarg_ring::KernargRing;
+use crate::packet_ring::PacketRing;
+use crate::port::HsaPort;
+use crate::program::{Plan, Program};
 use crate::queue::{Queue, reported_mask};
 use crate::queue_state::{Parts, QueueState};
+use crate::ring::Ring;
 
 /// How a queue is made. See [`Queue::builder`].
 #[derive(Clone, Debug)]
@@ -172,6 +176,7 @@ fn create(options: QueueBuilder) -> Result<Queue> {
         block: Block::host(&agent, PoolKind::Kernarg, kernarg_bytes)?,
         ring: KernargRing::new(kernarg_bytes),
     });
+    let empty = Arc::new(Program::new(&agent, std::iter::empty(), Plan::default())?);
     let fault = Arc::new(FaultCell::new(runtime.failures().clone()));
     runtime.keep_fault_cell(fault.clone());
     let mut raw = std::ptr::null_mut();
@@ -221,15 +226,21 @@ fn create(options: QueueBuilder) -> Result<Queue> {
     let parts = Parts {
         agent: agent.clone(),
         label: options.label,
-        mask: options.mask,
+        mask: Mutex::new(options.mask),
         queue,
         kernargs,
         profiling: options.profiling,
         drain: options.drain,
         fault,
+        owned: true,
+        empty,
     };
-    // SAFETY: the queue was just made, as a multi-producer queue, and nobody else has it.
-    let state = Arc::new(unsafe { QueueState::new(parts) });
+    // SAFETY: the queue was just made, as a multi-producer queue, and nobody else has it. `QueueState::close` destroys it, after which
+    // nothing uses the port.
+    let port = unsafe { HsaPort::new(hsa.clone(), queue) };
+    // SAFETY: the queue is alive. Nothing was ever written to it, so both indices stand here.
+    let start = unsafe { (hsa.hsa_queue_load_write_index_relaxed)(raw) };
+    let state = Arc::new(QueueState::new(parts, PacketRing::Own(Ring::new(port, start))));
     let weak: Weak<QueueState> = Arc::downgrade(&state);
     runtime.add_queue(weak, agent.handle());
     drop(creation);

@@ -20,10 +20,18 @@ pub(crate) trait Port {
     fn read_index(&self) -> u64;
     /// Writes dwords 1 to 15 of a slot. The slot belongs to the caller.
     fn write_body(&self, slot: u32, dwords: &[u32; PACKET_DWORDS]);
+    /// Writes recorded packets into consecutive slots (without going round the end). Their first dwords are INVALID headers,
+    /// as those of the slots are.
+    fn write_bodies(&self, slot: u32, packets: &[Packet]) {
+        for (slot, packet) in (slot..).zip(packets) {
+            self.write_body(slot, packet.dwords());
+        }
+    }
     /// Writes dword 0 of a slot with release order: the packet is valid from then on.
     fn write_first(&self, slot: u32, dword: u32);
-    /// Raises `write_dispatch_id` to `index` with release order, unless it is already there or beyond.
-    fn raise_write_index(&self, index: u64);
+    /// Raises `write_dispatch_id` to `index` with release order, unless it is already there or beyond. `from` is where it
+    /// probably is.
+    fn raise_write_index(&self, from: u64, index: u64);
     /// Rings the doorbell for the packet at `last`, after the write index.
     fn ring_doorbell(&self, last: u64);
 }
@@ -39,26 +47,50 @@ pub(crate) enum Refused {
 
 pub(crate) struct Ring<P> {
     port: P,
-    /// Slots handed to producers. The device never sees it.
-    reserved: AtomicU64,
+    /// Slots handed to producers, which the device never sees, and slots promised: see [`Taken`].
+    taken: AtomicU64,
     /// A value that the read index has reached; saves reading the real one, which lies in memory that the device writes.
     known_read: AtomicU64,
     ready: Prefix,
 }
 
+/// One word: the index of the next free slot, of which the low 44 bits are kept, and in the low 20 bits how many slots beyond it are
+/// promised. One word, so that both change together.
+#[derive(Clone, Copy)]
+struct Taken(u64);
+
+impl Taken {
+    const PROMISED_BITS: u32 = 20;
+    const PROMISED: u64 = (1 << Self::PROMISED_BITS) - 1;
+
+    fn new(next: u64, promised: u64) -> Self {
+        Self(next << Self::PROMISED_BITS | promised)
+    }
+
+    fn promised(self) -> u64 {
+        self.0 & Self::PROMISED
+    }
+
+    /// The whole index, which is less than 2^43 away from `near`.
+    fn next(self, near: u64) -> u64 {
+        let away = (self.0 & !Self::PROMISED).wrapping_sub(near << Self::PROMISED_BITS) as i64;
+        near.wrapping_add((away >> Self::PROMISED_BITS) as u64)
+    }
+}
+
 impl<P: Port> Ring<P> {
     /// A ring over a queue whose indices both stand at `start`.
     pub(crate) fn new(port: P, start: u64) -> Self {
-        let size = port.size() as usize;
+        let size = port.size();
+        assert!(u64::from(size) < Taken::PROMISED, "a ring of {size} packets");
         Self {
             port,
-            reserved: AtomicU64::new(start),
+            taken: AtomicU64::new(Taken::new(start, 0).0),
             known_read: AtomicU64::new(start),
-            ready: Prefix::new(size, start),
+            ready: Prefix::new(size as usize, start),
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn port(&self) -> &P {
         &self.port
     }
@@ -76,61 +108,136 @@ impl<P: Port> Ring<P> {
 
     /// Writes `packets` into consecutive slots and returns the index of the first. They are published now if no earlier
     /// producer is still writing, otherwise by that producer.
+    #[cfg(test)]
     pub(crate) fn try_push(&self, packets: &[Packet]) -> Result<u64, Refused> {
         let count = packets.len() as u64;
         debug_assert!(count > 0);
         let start = self.reserve(count)?;
-        self.fill(start, packets);
+        self.fill(start, count, |slots| {
+            packets.iter().enumerate().for_each(|(offset, packet)| slots.body(offset, packet));
+            packets.iter().enumerate().for_each(|(offset, packet)| slots.first(offset, packet.dwords()[0]));
+        });
         Ok(start)
     }
 
-    /// Writes `packets` into the slots from `start` on, which [`Ring::reserve`] gave to the caller, and publishes what is
-    /// complete.
-    pub(crate) fn fill(&self, start: u64, packets: &[Packet]) {
-        let mask = u64::from(self.size() - 1);
-        let slot = |offset: usize| ((start + offset as u64) & mask) as u32;
-        for (offset, packet) in packets.iter().enumerate() {
-            self.port.write_body(slot(offset), packet.dwords());
-        }
-        for (offset, packet) in packets.iter().enumerate() {
-            self.port.write_first(slot(offset), packet.dwords()[0]);
-        }
-        if let Some(published) = self.ready.finish(start, start + packets.len() as u64) {
-            self.port.raise_write_index(published);
+    /// Lets `write` write the `count` slots from `start` on, which belong to the caller: all bodies, then all first dwords. Then publishes what
+    /// is complete.
+    #[inline]
+    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
+        write(&Slots { port: &self.port, start, mask: u64::from(self.size() - 1) });
+        if let Some((from, published)) = self.ready.finish(start, start + count) {
+            self.port.raise_write_index(from, published);
             self.port.ring_doorbell(published - 1);
         }
     }
 
     /// Takes `count` consecutive slots, to be filled.
+    #[inline]
     pub(crate) fn reserve(&self, count: u64) -> Result<u64, Refused> {
+        self.take(count, 0)
+    }
+
+    /// Sets `count` slots aside, all or none, without saying which: they are taken later with [`Ring::reserve_promised`] or given
+    /// back with [`Ring::give_back`].
+    pub(crate) fn promise(&self, count: u64) -> Result<(), Refused> {
+        self.take(0, count).map(drop)
+    }
+
+    /// Takes `count` consecutive slots of those that were promised to the caller.
+    pub(crate) fn reserve_promised(&self, count: u64) -> u64 {
+        // Relaxed: as in `take`. The index goes up by as much as the promise goes down.
+        let before =
+            self.taken.fetch_add((count << Taken::PROMISED_BITS).wrapping_sub(count), Ordering::Relaxed);
+        debug_assert!(Taken(before).promised() >= count);
+        // Acquire: pairs with the release in `take`, where the room for the promise was found.
+        Taken(before).next(self.known_read.load(Ordering::Acquire))
+    }
+
+    /// Gives promised slots back.
+    pub(crate) fn give_back(&self, count: u64) {
+        // Relaxed: only room comes of it.
+        self.taken.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn take(&self, now: u64, later: u64) -> Result<u64, Refused> {
         let size = u64::from(self.size());
-        if count > size {
+        if now + later > size {
             return Err(Refused::TooLarge);
         }
         // Relaxed: the compare-exchange below decides; ownership of the slots comes from the read index.
-        let mut start = self.reserved.load(Ordering::Relaxed);
+        let mut taken = Taken(self.taken.load(Ordering::Relaxed));
         loop {
             // Acquire: pairs with the release store below, so the slots below this index are as the device left them.
+            let known = self.known_read.load(Ordering::Acquire);
+            let start = taken.next(known);
+            let end = start + now + later + taken.promised();
             // Saturating: by the time it is read, the device may be past a `start` that other producers have moved on from.
-            if (start + count).saturating_sub(self.known_read.load(Ordering::Acquire)) > size {
+            if end.saturating_sub(known) > size {
                 let read = self.port.read_index();
                 // Release: pairs with the acquire load above, in a thread that relies on our reading of the read index.
                 self.known_read.fetch_max(read, Ordering::AcqRel);
-                if (start + count).saturating_sub(read) > size {
+                if end.saturating_sub(read) > size {
                     return Err(Refused::Full);
                 }
             }
             // Relaxed: the counter only hands out ranges; what is written to them is ordered by `Prefix`.
-            match self.reserved.compare_exchange_weak(
-                start,
-                start + count,
+            match self.taken.compare_exchange_weak(
+                taken.0,
+                Taken::new(start + now, taken.promised() + later).0,
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok(start),
-                Err(current) => start = current,
+                Err(current) => taken = Taken(current),
             }
         }
+    }
+}
+
+/// Slots that belong to a producer. Offsets count from the first.
+pub(crate) struct Slots<'a, P> {
+    port: &'a P,
+    start: u64,
+    mask: u64,
+}
+
+impl<'a, P: Port> Slots<'a, P> {
+    /// For slots that were reserved elsewhere.
+    pub(crate) fn of(port: &'a P, start: u64) -> Self {
+        Self { port, start, mask: u64::from(port.size() - 1) }
+    }
+
+    #[inline]
+    fn slot(&self, offset: usize) -> u32 {
+        ((self.start + offset as u64) & self.mask) as u32
+    }
+
+    /// Writes a packet, but for its first dword.
+    #[inline]
+    pub(crate) fn body(&self, offset: usize, packet: &Packet) {
+        self.port.write_body(self.slot(offset), packet.dwords());
+    }
+
+    /// Writes recorded packets, whose first dwords are INVALID headers.
+    #[inline]
+    pub(crate) fn bodies(&self, offset: usize, packets: &[Packet]) {
+        if packets.is_empty() {
+            return;
+        }
+        let first = self.slot(offset);
+        let until_end = (self.mask + 1) as usize - first as usize;
+        let (now, after) = packets.split_at(until_end.min(packets.len()));
+        self.port.write_bodies(first, now);
+        if !after.is_empty() {
+            self.port.write_bodies(0, after);
+        }
+    }
+
+    /// Writes the first dword of a packet, after all bodies.
+    #[inline]
+    pub(crate) fn first(&self, offset: usize, dword: u32) {
+        self.port.write_first(self.slot(offset), dword);
     }
 }
 
@@ -188,7 +295,7 @@ mod tests {
         fn write_first(&self, slot: u32, dword: u32) {
             self.slots[slot as usize][0].store(dword, Ordering::Release);
         }
-        fn raise_write_index(&self, index: u64) {
+        fn raise_write_index(&self, _from: u64, index: u64) {
             self.write.fetch_max(index, Ordering::Release);
         }
         fn ring_doorbell(&self, _last: u64) {
@@ -233,7 +340,7 @@ mod tests {
         fn write_first(&self, slot: u32, _dword: u32) {
             self.note(format!("first {slot}"));
         }
-        fn raise_write_index(&self, index: u64) {
+        fn raise_write_index(&self, _from: u64, index: u64) {
             self.note(format!("write index {index}"));
         }
         fn ring_doorbell(&self, last: u64) {

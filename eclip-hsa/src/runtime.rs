@@ -8,12 +8,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
 use hsa_sys::*;
 
 use crate::agent_info::AgentInfo;
 use crate::error::{Error, Failure, Result};
 use crate::fault::{Failures, FaultCell};
+use crate::lane::Lanes;
 use crate::status::{check_with, status_text};
 
 /// Interrupt signals that we make at most; later ones are polled. KFD has 4096 events in a process, ROCr takes one for each
@@ -34,6 +36,7 @@ struct Inner {
     timestamp_hz: u64,
     faults: Arc<FaultBoard>,
     interrupt_signals: AtomicU32,
+    lanes: Lanes,
     /// Held while queues are counted against the hardware's budget and created.
     creating: Mutex<()>,
     /// Every queue that is not dropped.
@@ -48,6 +51,10 @@ pub(crate) trait Sweep: Send + Sync {
     fn sweep(&self);
     /// Whether it occupies a hardware queue of this agent.
     fn is_open_on(&self, agent: hsa_agent_t) -> bool;
+    /// Whether nothing is in flight.
+    fn is_idle(&self) -> bool;
+    /// Writes back the agent's caches, behind all that is in the queue.
+    fn flush(&self, patience: Duration) -> Result<()>;
 }
 
 /// Where ROCr's thread leaves memory faults: one place for each GPU. It outlives the runtime object, because ROCr offers no way
@@ -124,6 +131,7 @@ impl Runtime {
             timestamp_hz,
             faults,
             interrupt_signals: AtomicU32::new(0),
+            lanes: Lanes::default(),
             creating: Mutex::new(()),
             queues: Mutex::new(Vec::new()),
             fault_cells: Mutex::new(Vec::new()),
@@ -200,6 +208,30 @@ impl Runtime {
     /// Completes what is finished on every queue.
     pub(crate) fn sweep_queues(&self) {
         self.queues().iter().for_each(|queue| queue.sweep());
+    }
+
+    /// Writes back an agent's caches, so that the host sees what complete work has written. Through an idle queue if there is one.
+    pub(crate) fn flush(&self, agent: hsa_agent_t, patience: Duration) -> Result<()> {
+        if let Some(failure) = self.memory_fault(agent) {
+            return Err(failure.into());
+        }
+        let mut queues = self.queues();
+        queues.retain(|queue| queue.is_open_on(agent));
+        queues.sort_by_key(|queue| !queue.is_idle());
+        // Without a queue nothing is left in the caches: the driver writes them back when it takes a queue from the hardware.
+        let mut done = Ok(());
+        for queue in queues {
+            done = queue.flush(patience);
+            if done.is_ok() {
+                break;
+            }
+        }
+        done
+    }
+
+    /// Numbers for queues.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.inner.lanes
     }
 
     pub(crate) fn keep_fault_cell(&self, cell: Arc<FaultCell>) {

@@ -27,7 +27,7 @@
 //! let mut worker = scheduler.worker("W1")?;
 //! let prepared = kernels.into_iter().map(|kernel| worker.prepare(kernel)).collect::<Result<Vec<_>, _>>()?;
 //! for _request in 0..100 {
-//!     worker.begin_request()?;
+//!     worker.begin_request();
 //!     for kernel in &prepared {
 //!         worker.submit(kernel)?;
 //!     }
@@ -118,14 +118,15 @@ impl Scheduler {
                 return Err(failure.into());
             }
         }
-        let shared = (0..queues.len()).map(|queue| tables.iter().filter(|table| table.uses(queue)).count() > 1);
+        let users = |queue| tables.iter().filter(|table| table.uses(queue)).count();
+        let shared: Box<[bool]> = (0..queues.len()).map(|queue| users(queue) > 1).collect();
         let masks = if policy == Policy::KwIoctl { masks(plan, pool.agent())? } else { Box::default() };
         let names = plan.document().workers.iter().map(|worker| worker.name.clone());
         let workers = names
             .zip(tables)
             .map(|(name, table)| Seat { name, table: Arc::new(table), taken: AtomicBool::new(false) })
             .collect();
-        let shared = Shared { shared: shared.collect(), pool, policy, queues, masks, workers };
+        let shared = Shared { shared, pool, policy, queues, masks, workers };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -154,7 +155,8 @@ impl Scheduler {
     /// [`Error::Invalid`] if the plan has no such worker, or if it is in use.
     pub fn worker(&self, name: &str) -> Result<Worker> {
         let Some(index) = self.shared.workers.iter().position(|seat| seat.name == name) else {
-            let known: Vec<String> = self.shared.workers.iter().map(|seat| format!("{:?}", seat.name)).collect();
+            let known: Vec<String> =
+                self.shared.workers.iter().map(|seat| format!("{:?}", seat.name)).collect();
             return Err(Error::Invalid(format!(
                 "the plan has no worker {name:?}; its workers are {}",
                 known.join(", ")

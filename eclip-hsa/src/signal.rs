@@ -3,8 +3,9 @@
 //! Making one costs 10 to 50 us, so they are made once and used again. An *interrupt* signal lets a host thread sleep in the
 //! driver; a *polled* one has no driver event. Any thread may use a signal.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hsa_sys::*;
@@ -21,6 +22,8 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A completion signal of one queue.
 pub(crate) struct Signal {
     handle: hsa_signal_t,
+    /// The counter itself, where it can be reached without a call.
+    counter: Option<NonNull<i64>>,
     interrupt: bool,
     agent: Agent,
     /// End time of the last use, to tell whether a later use recorded one of its own.
@@ -46,15 +49,24 @@ impl GpuTime {
 impl Signal {
     /// An interrupt signal while the process has driver events left, then a polled one.
     pub(crate) fn new(agent: &Agent) -> Result<Self> {
+        Self::make(agent, agent.runtime().take_interrupt_signal())
+    }
+
+    /// A polled signal, on which no host thread can sleep.
+    pub(crate) fn polled(agent: &Agent) -> Result<Self> {
+        Self::make(agent, false)
+    }
+
+    fn make(agent: &Agent, interrupt: bool) -> Result<Self> {
         let runtime = agent.runtime();
-        let interrupt = runtime.take_interrupt_signal();
         let attributes = if interrupt { 0 } else { u64::from(HSA_AMD_SIGNAL_AMD_GPU_ONLY) };
         let mut handle = hsa_signal_t { handle: 0 };
         // SAFETY: no consumers are listed, so the pointer is not read; `handle` is written on success.
         let status = unsafe {
             (runtime.hsa().hsa_amd_signal_create)(0, 0, std::ptr::null(), attributes, &raw mut handle)
         };
-        let signal = Self { handle, interrupt, agent: agent.clone(), last_end: AtomicU64::new(0) };
+        let mut signal =
+            Self { handle, counter: None, interrupt, agent: agent.clone(), last_end: AtomicU64::new(0) };
         let made = runtime.check("hsa_amd_signal_create", status);
         if made.is_ok() && signal.handle.handle == 0 {
             // ROCr has been seen to answer success without a signal when it runs out of them.
@@ -62,7 +74,10 @@ impl Signal {
                 "hsa_amd_signal_create succeeded but gave no signal: ROCr is out of signals".into(),
             ));
         }
-        made.map(|()| signal)
+        made?;
+        // SAFETY: ROCr just made the signal.
+        signal.counter = unsafe { counter(handle) };
+        Ok(signal)
     }
 
     pub(crate) fn handle(&self) -> u64 {
@@ -100,7 +115,7 @@ impl Signal {
         let begin = Instant::now();
         let mut pause = Duration::from_micros(5);
         loop {
-            if self.is_done() {
+            if self.is_zero() {
                 return true;
             }
             let left = timeout.saturating_sub(begin.elapsed());
@@ -113,21 +128,48 @@ impl Signal {
     }
 }
 
-impl Completion for Signal {
-    type Times = Option<GpuTime>;
+/// The counter of a signal. AMD's handle of a signal is the address of an `amd_signal_t` (`amd_hsa_signal.h`), which is what the packet
+/// processor uses; the kind says whether the counter is in it.
+///
+/// # Safety
+/// The signal must be alive.
+unsafe fn counter(signal: hsa_signal_t) -> Option<NonNull<i64>> {
+    let place = NonNull::new(signal.handle as *mut amd_signal_t)?;
+    // SAFETY: the caller's promise, and the packet processor's own view of the handle. The kind never changes.
+    unsafe {
+        ((*place.as_ptr()).kind == i64::from(AMD_SIGNAL_KIND_USER))
+            .then(|| NonNull::new_unchecked((&raw mut (*place.as_ptr()).__bindgen_anon_1).cast()))
+    }
+}
 
-    fn arm(&self, count: i64) {
+impl Signal {
+    /// Sets the counter, before the device can see the packets that name it.
+    #[inline]
+    pub(crate) fn arm(&self, count: i64) {
         // Relaxed: the release store of the packet's first dword, which comes later, publishes it to the GPU.
-        // SAFETY: the signal is alive.
-        unsafe { (self.runtime().hsa().hsa_signal_store_relaxed)(self.handle, count) };
+        match self.counter {
+            // SAFETY: the signal is alive and the counter aligned; everybody changes it with atomic operations.
+            Some(counter) => unsafe { AtomicI64::from_ptr(counter.as_ptr()) }.store(count, Ordering::Relaxed),
+            // SAFETY: the signal is alive.
+            None => unsafe { (self.runtime().hsa().hsa_signal_store_relaxed)(self.handle, count) },
+        }
     }
 
-    fn is_done(&self) -> bool {
-        // SAFETY: the signal is alive. scacquire: pairs with the packet's system-scope release, as in `wait`.
-        unsafe { (self.runtime().hsa().hsa_signal_load_scacquire)(self.handle) < 1 }
+    /// Whether the counter is zero, with acquire order: the device's writes before completion are visible.
+    #[inline]
+    pub(crate) fn is_zero(&self) -> bool {
+        // Acquire: pairs with the packet's system-scope release, as in `wait`.
+        let value = match self.counter {
+            // SAFETY: as in `arm`.
+            Some(counter) => unsafe { AtomicI64::from_ptr(counter.as_ptr()) }.load(Ordering::Acquire),
+            // SAFETY: the signal is alive.
+            None => unsafe { (self.runtime().hsa().hsa_signal_load_scacquire)(self.handle) },
+        };
+        value < 1
     }
 
-    fn times(&self) -> Option<GpuTime> {
+    /// Start and end of the packet that decremented the counter last, if the device recorded them.
+    pub(crate) fn times(&self) -> Option<GpuTime> {
         let mut time = hsa_amd_profiling_dispatch_time_t { start: 0, end: 0 };
         // SAFETY: agent and signal are alive, and `time` is written on success.
         let status = unsafe {
@@ -144,6 +186,91 @@ impl Completion for Signal {
             .then(|| GpuTime { start_ns: ns(time.start), end_ns: ns(time.end) })
     }
 }
+
+/// Which signal a submission completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Use {
+    /// A host thread may sleep on it.
+    Interrupt = 0,
+    /// Nobody sleeps on it.
+    Polled = 1,
+}
+
+/// The signals of one slot: made when first needed, then used again.
+#[derive(Default)]
+pub(crate) struct Signals {
+    interrupt: OnceLock<Signal>,
+    polled: OnceLock<Signal>,
+    /// For the first packet, where its start is wanted and it is not the last.
+    first: OnceLock<Signal>,
+    /// The [`Use`] of the present submission. Relaxed: the slot's state word orders it.
+    in_use: AtomicU8,
+}
+
+impl Signals {
+    /// The signal for a submission, made if need be. For the slot's owner.
+    #[inline]
+    pub(crate) fn prepare(&self, agent: &Agent, kind: Use) -> Result<&Signal> {
+        self.in_use.store(kind as u8, Ordering::Relaxed);
+        match kind {
+            Use::Interrupt => made(&self.interrupt, || Signal::new(agent)),
+            Use::Polled => made(&self.polled, || Signal::polled(agent)),
+        }
+    }
+
+    /// The signal for the first packet of a submission.
+    pub(crate) fn prepare_first(&self, agent: &Agent) -> Result<&Signal> {
+        made(&self.first, || Signal::polled(agent))
+    }
+
+    /// Arms the signal that was prepared for the first packet.
+    pub(crate) fn arm_first(&self) {
+        if let Some(signal) = self.first.get() {
+            signal.arm(1);
+        }
+    }
+
+    /// The signal of the present submission; none if it has none and the slot never had one.
+    #[inline]
+    pub(crate) fn current(&self) -> Option<&Signal> {
+        if self.in_use.load(Ordering::Relaxed) == Use::Interrupt as u8 {
+            self.interrupt.get()
+        } else {
+            self.polled.get()
+        }
+    }
+
+    /// When the first packet started and the last one ended. `first` says whether the first one had a signal of its own.
+    pub(crate) fn times(&self, first: bool) -> Option<GpuTime> {
+        let mut time = self.current()?.times()?;
+        if first {
+            time.start_ns = self.first.get()?.times()?.start_ns;
+        }
+        Some(time)
+    }
+}
+
+/// For one owner at a time, who alone makes it.
+#[inline]
+fn made(cell: &OnceLock<Signal>, make: impl FnOnce() -> Result<Signal>) -> Result<&Signal> {
+    if cell.get().is_none() {
+        let _ = cell.set(make()?);
+    }
+    Ok(cell.get().expect("set above"))
+}
+
+impl Completion for Signals {
+    #[inline]
+    fn is_done(&self) -> bool {
+        self.current().is_none_or(Signal::is_zero)
+    }
+}
+
+// SAFETY: the counter is only touched with atomic operations, and lives as long as the signal; the rest is Send and Sync by itself.
+unsafe impl Send for Signal {}
+// SAFETY: as for Send.
+unsafe impl Sync for Signal {}
 
 impl Drop for Signal {
     fn drop(&mut self) {

@@ -2,10 +2,13 @@
 //! (`--cfg loom`).
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic;
+pub(crate) use std::sync::{Mutex, atomic};
 
 #[cfg(loom)]
-pub(crate) use loom::{cell::UnsafeCell, sync::atomic};
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    sync::{Mutex, atomic},
+};
 
 /// std's cell with loom's interface.
 #[cfg(not(loom))]
@@ -21,4 +24,20 @@ impl<T> UnsafeCell<T> {
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
     }
+
+    /// Calls `f` with a pointer to the value, to read. Whoever reads through it states why nobody writes.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        f(self.0.get())
+    }
+}
+
+/// A sequentially consistent fence that directly follows a `SeqCst` read-modify-write of the same thread. On x86-64 that
+/// instruction is locked, which is a full fence already (Intel SDM 3A, 9.2.5), so only the compiler is held back; together with `SeqCst` loads behind it
+/// the language's rules are kept as well.
+#[inline]
+pub(crate) fn fence_after_rmw() {
+    #[cfg(any(loom, not(target_arch = "x86_64")))]
+    atomic::fence(atomic::Ordering::SeqCst);
+    #[cfg(all(not(loom), target_arch = "x86_64"))]
+    atomic::compiler_fence(atomic::Ordering::SeqCst);
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Token`] exists only for work that is in a queue already, so waiting on one can never be part of a cycle. It is small, may
 //! be cloned, sent and shared, and keeps neither buffers nor queue slots: forgetting it is harmless. It carries the
-//! generation of its slot, so a signal that has been used again is never taken for its own.
+//! generation of its slot, so a signal that has been used again is never taken for its own. What it can be waited for by is its
+//! [`Visibility`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,30 +13,48 @@ use crate::error::{Error, Failure, Result};
 use crate::flights::{Pinned, Status, Ticket};
 use crate::pin::{Awaitable, Pin, Seen};
 use crate::queue_state::QueueState;
-use crate::runtime::Runtime;
 use crate::signal::{GpuTime, LOOK_EVERY, TimeCell};
+use crate::visibility::Visibility;
 
 /// Submitted work.
 #[derive(Clone)]
 pub struct Token {
     queue: Arc<QueueState>,
     ticket: Ticket,
+    visibility: Visibility,
     time: Option<TimeCell>,
 }
 
 impl Token {
-    pub(crate) fn new(queue: Arc<QueueState>, ticket: Ticket, time: Option<TimeCell>) -> Self {
-        Self { queue, ticket, time }
+    pub(crate) fn new(
+        queue: Arc<QueueState>,
+        ticket: Ticket,
+        visibility: Visibility,
+        time: Option<TimeCell>,
+    ) -> Self {
+        Self { queue, ticket, visibility, time }
     }
 
     /// Whether the work is complete. Its results are visible to the host then.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it never will be.
+    /// [`Error::Failed`] if it never will be, [`Error::NotVisible`] if it is not [`Visibility::System`].
     pub fn is_done(&self) -> Result<bool> {
+        self.check_visible()?;
         match self.status() {
             Ok(status) => Ok(status == Status::Done),
             Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// How the work ended: nothing while it may still go on, then success or the failure of its queue. Allowed for every visibility, but
+    /// says nothing of what the host can see; of [`Visibility::Queue`] work the end is known only when later work of its queue, which
+    /// has a signal, is complete.
+    pub fn result(&self) -> Option<Result<()>> {
+        match self.status() {
+            Ok(Status::Done) => Some(Ok(())),
+            Ok(_) => None,
+            Err(failure) => Some(Err(failure.into())),
         }
     }
 
@@ -44,7 +63,7 @@ impl Token {
     /// ever: use [`Token::wait_timeout`] where that can be.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the work never will be complete.
+    /// [`Error::Failed`] if the work never will be complete, [`Error::NotVisible`] if it is not [`Visibility::System`].
     pub fn wait(&self) -> Result<()> {
         while !self.wait_once(LOOK_EVERY)? {}
         Ok(())
@@ -70,17 +89,17 @@ impl Token {
         }
     }
 
-    /// When the GPU began and ended the work (of a batch: its last packet), if the queue was made with
-    /// [`crate::QueueBuilder::profiling`].
+    /// When the GPU began and ended the work (of a group: began its first packet and ended its last), if the queue was made with
+    /// [`crate::QueueBuilder::profiling`] and the work has a signal.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the queue does not measure, [`Error::Timeout`] if the work is not complete yet, and as
-    /// [`Token::is_done`].
+    /// [`Error::Invalid`] if the queue does not measure or the work is of [`Visibility::Queue`], [`Error::Timeout`] if the work is not complete
+    /// yet, [`Error::Failed`] if it never will be.
     pub fn gpu_time(&self) -> Result<GpuTime> {
         let Some(cell) = &self.time else {
             let label = self.queue.label();
             return Err(Error::Invalid(format!(
-                "{label} does not measure times: create it with QueueBuilder::profiling"
+                "{label} does not measure times: create it with QueueBuilder::profiling, and submit with a visibility beyond the queue"
             )));
         };
         // The thread that completed the work may still be reading the times: it holds nothing that we have, so wait for it.
@@ -90,7 +109,7 @@ impl Token {
                 let label = self.queue.label();
                 return time.ok_or_else(|| Error::Invalid(format!("ROCr gave no times for work on {label}")));
             }
-            if !self.is_done()? || begin.elapsed() > Duration::from_secs(1) {
+            if self.status()? != Status::Done || begin.elapsed() > Duration::from_secs(1) {
                 return Err(Error::Timeout {
                     what: format!("work on {}", self.queue.label()),
                     after: Duration::ZERO,
@@ -100,14 +119,14 @@ impl Token {
         }
     }
 
+    /// Who may wait for it.
+    pub fn visibility(&self) -> Visibility {
+        self.visibility
+    }
+
     /// Label of the queue that the work is on.
     pub fn queue_label(&self) -> &str {
         self.queue.label()
-    }
-
-    /// Whether both come from one runtime: signals of another may be gone after its shut-down.
-    pub(crate) fn is_of_runtime(&self, runtime: &Runtime) -> bool {
-        self.queue.agent().runtime().is(runtime)
     }
 
     /// Why the work will never be complete, if so.
@@ -115,13 +134,33 @@ impl Token {
         self.status().err()
     }
 
-    /// Whether both stand for the same work.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.queue, &other.queue) && self.ticket == other.ticket
+    pub(crate) fn queue(&self) -> &Arc<QueueState> {
+        &self.queue
     }
 
-    fn status(&self) -> Result<Status, Arc<Failure>> {
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    #[inline]
+    pub(crate) fn status(&self) -> Result<Status, Arc<Failure>> {
         self.queue.status(self.ticket, &mut Seen::default())
+    }
+
+    fn check_visible(&self) -> Result<()> {
+        if self.visibility == Visibility::System {
+            return Ok(());
+        }
+        Err(self.not_visible("the host"))
+    }
+
+    #[cold]
+    pub(crate) fn not_visible(&self, waiter: &str) -> Error {
+        Error::NotVisible {
+            queue: self.queue.label().to_owned(),
+            visible: self.visibility,
+            waiter: waiter.to_owned(),
+        }
     }
 
     /// True when complete. The slot is pinned while waiting, or its signal could be used again under our feet.
@@ -131,7 +170,9 @@ impl Token {
         }
         match self.pin()? {
             Some(pin) => {
-                self.queue.flights().signal(self.ticket.slot).wait(timeout);
+                if let Some(signal) = self.queue.flights().signal(self.ticket.slot).current() {
+                    signal.wait(timeout);
+                }
                 drop(pin);
             }
             // Another thread is completing it: a few instructions away, unless that thread was interrupted.
@@ -155,7 +196,8 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ticket { slot, generation, position } = self.ticket;
-        write!(f, "Token({}, packet {position}, slot {slot}, generation {generation})", self.queue.label())
+        let Ticket { slot, generation, place } = self.ticket;
+        let packet = place.start - self.queue.lane().base;
+        write!(f, "Token({}, packet {packet}, slot {slot}, generation {generation})", self.queue.label())
     }
 }

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", pool.audit());
 
     for queue in pool.queues() {
-        let asked = queue.mask().cloned().unwrap_or_else(|| CuMask::all(topology));
+        let asked = queue.mask().unwrap_or_else(|| CuMask::all(topology));
         let seen = observe(queue, &probe, topology.cu_count() * 8, 100, Duration::from_secs(10))?;
         println!("{}: asked for {asked:#}, saw {} CUs", queue.label(), seen.cus.len());
         if !seen.agrees_with(&asked) {

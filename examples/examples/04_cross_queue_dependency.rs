@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use eclip_hsa::{CuMask, Module, Pool, Runtime, Token};
+use eclip_hsa::{CuMask, KernelGroup, Module, Pool, Runtime, Token};
 
 const N: u32 = 4096;
 const STEPS: u32 = 20;
@@ -27,11 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for step in 0..STEPS {
         let (from, to) = if step % 2 == 0 { (&x, &y) } else { (&y, &x) };
         let queue = &pool[step as usize % 2];
-        let mut batch = queue.batch();
+        let group =
+            KernelGroup::of(saxpy.dispatch([N, 1, 1], [64, 1, 1]).arg(1f32).arg(from).arg(to).arg(N))?;
         // A token exists only for submitted work, so waiting in a circle cannot be written down.
-        batch.barrier_and(last.as_slice())?;
-        batch.dispatch(saxpy.dispatch([N, 1, 1], [64, 1, 1]).arg(1f32).arg(from).arg(to).arg(N))?;
-        last = Some(batch.submit(SECOND)?);
+        last = Some(group.on(queue).after(last.as_slice()).submit(SECOND)?);
     }
     last.ok_or("no step")?.wait_timeout(10 * SECOND)?;
 

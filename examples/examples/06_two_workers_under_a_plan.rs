@@ -24,7 +24,7 @@ fn serve(worker: &mut Worker, fill: &Kernel, copy: &Kernel) -> eclip_hsa::Result
     }
     let last = worker.prepare(copy.dispatch(grid, group).arg(&hands[4]).arg(&arrived).arg(N))?;
     for request in 0..REQUESTS {
-        worker.begin_request()?;
+        worker.begin_request();
         worker.submit_patched(&first, &[Patch::new(0, 1, request)])?;
         for kernel in &then {
             worker.submit(kernel)?;

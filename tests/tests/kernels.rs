@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eclip_hsa::{Arg, Error, Module, Queue};
+use eclip_hsa::{Arg, Error, KernelGroup, Module, Queue};
 use eclip_tests::{Gpu, PATIENCE, gpu, newest_queue};
 
 fn error(result: eclip_hsa::Result<impl std::fmt::Debug>) -> String {
@@ -29,7 +29,7 @@ fn vectors_add() {
 }
 
 #[test]
-fn batches_run_in_order_and_queues_wait_for_each_other() {
+fn groups_run_in_order_and_queues_wait_for_each_other() {
     let gpu = gpu();
     let module = gpu.module("vector");
     let [fill, copy] = ["fill_u32", "copy_u32"].map(|name| module.kernel(name).unwrap());
@@ -39,27 +39,28 @@ fn batches_run_in_order_and_queues_wait_for_each_other() {
     let grid = [n, 1, 1];
     let mut last = Vec::new();
     for round in 0..20u32 {
-        let mut batch = queues[round as usize % 2].batch();
-        batch.barrier_and(&last).unwrap();
-        batch.dispatch(fill.dispatch(grid, [256, 1, 1]).arg(&x).arg(round).arg(n)).unwrap();
-        batch.dispatch(copy.dispatch(grid, [256, 1, 1]).arg(&x).arg(&y).arg(n)).unwrap();
-        last = vec![batch.submit(PATIENCE).unwrap()];
+        let mut group = KernelGroup::builder(&gpu.agent);
+        group.dispatch(fill.dispatch(grid, [256, 1, 1]).arg(&x).arg(round).arg(n)).unwrap();
+        group.dispatch(copy.dispatch(grid, [256, 1, 1]).arg(&x).arg(&y).arg(n)).unwrap();
+        let queue = &queues[round as usize % 2];
+        last = vec![group.build().unwrap().on(queue).after(&last).submit(PATIENCE).unwrap()];
     }
     last[0].wait_timeout(PATIENCE).unwrap();
     assert_eq!(y.to_vec().unwrap(), vec![19; n as usize]);
 }
 
 #[test]
-fn concurrent_batches_complete_as_a_whole() {
+fn concurrent_groups_complete_as_a_whole() {
     let gpu = gpu();
     let (module, queue) = (gpu.module("vector"), gpu.queue());
     let increment = module.kernel("increment").unwrap();
     let counters = gpu.agent.alloc_host::<u32>(64).unwrap();
-    let mut batch = queue.batch().concurrent();
+    let mut group = KernelGroup::builder(&gpu.agent);
+    group.concurrent();
     for _ in 0..50 {
-        batch.dispatch(increment.dispatch([64, 1, 1], [64, 1, 1]).arg(&counters).arg(64u32)).unwrap();
+        group.dispatch(increment.dispatch([64, 1, 1], [64, 1, 1]).arg(&counters).arg(64u32)).unwrap();
     }
-    batch.submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    group.build().unwrap().on(&queue).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
     assert_eq!(*counters.map().unwrap(), [50; 64]);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use eclip_hsa::{Error, Queue, Token};
+use eclip_hsa::{Error, KernelGroup, Patch, Queue, Token};
 use eclip_tests::{PATIENCE, gpu, newest_queue};
 use kfd_sim::cp::PacketType;
 
@@ -49,15 +49,15 @@ fn packets_are_counted_as_the_device_sees_them() {
     // Held up, so that dependencies on it really need a barrier packet.
     sim.processor().stall_queue(id_one).unwrap();
     let tokens: Vec<Token> = (0..7).map(|_| one.dispatch(dispatch(), PATIENCE).unwrap()).collect();
-    let mut batch = two.batch();
-    batch.barrier_and(&tokens).unwrap();
-    batch.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
-    batch.submit(PATIENCE).unwrap();
+    let mut pair = KernelGroup::builder(&gpu.agent);
+    pair.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
+    pair.build().unwrap().on(&two).after(&tokens).submit(PATIENCE).unwrap();
     let last = two.dispatch(dispatch().barrier(), PATIENCE).unwrap();
     // Seven dependencies are two packets; a refused submission counts nothing.
     let counts = two.packet_counts();
     assert_eq!((counts.kernels, counts.barriers, counts.barrier_bits), (3, 2, 2));
-    assert!(two.batch().try_submit().is_err());
+    let patches = [Patch::new(0, 0, 1u32)];
+    assert!(KernelGroup::of(dispatch()).unwrap().on(&two).patch(&patches).try_submit().is_err());
     assert_eq!(two.packet_counts(), counts);
     sim.processor().resume_queue(id_one).unwrap();
     last.wait_timeout(PATIENCE).unwrap();
@@ -76,11 +76,10 @@ fn packets_are_counted_as_the_device_sees_them() {
     }
     // What is complete needs no packet.
     let before = two.packet_counts();
-    let mut batch = two.batch();
-    batch.barrier_and(&tokens).unwrap().dispatch(dispatch()).unwrap();
-    batch.submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    let one_kernel = KernelGroup::of(dispatch()).unwrap();
+    one_kernel.on(&two).after(&tokens).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
     let more = two.packet_counts() - before;
-    assert_eq!((more.kernels, more.barriers), (1, 0));
+    assert_eq!((more.kernels, more.barriers, more.elided_complete), (1, 0, 7));
 }
 
 #[test]
@@ -96,13 +95,11 @@ fn fences_reach_as_far_as_whoever_reads_the_data() {
     let (two, id_two) = (gpu.queue(), newest_queue(&sim));
     sim.processor().stall_queue(id_one).unwrap();
     let first = one.dispatch(dispatch(), PATIENCE).unwrap();
-    let mut ordered = two.batch();
-    ordered.barrier_and(&[first]).unwrap();
+    let mut ordered = KernelGroup::builder(&gpu.agent);
     ordered.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
-    let ordered = ordered.submit(PATIENCE).unwrap();
-    let mut concurrent = two.batch().concurrent();
-    concurrent.dispatch(dispatch()).unwrap().dispatch(dispatch()).unwrap();
-    let concurrent = concurrent.submit(PATIENCE).unwrap();
+    let mut concurrent = ordered.clone();
+    let ordered = ordered.build().unwrap().on(&two).after(&[first]).submit(PATIENCE).unwrap();
+    let concurrent = concurrent.concurrent().build().unwrap().on(&two).submit(PATIENCE).unwrap();
     sim.processor().resume_queue(id_one).unwrap();
     ordered.wait_timeout(PATIENCE).unwrap();
     concurrent.wait_timeout(PATIENCE).unwrap();
@@ -114,40 +111,18 @@ fn fences_reach_as_far_as_whoever_reads_the_data() {
     };
     assert_eq!(fences(id_one), [(SYSTEM, SYSTEM)], "one kernel: from the host, to the host");
     let expected = [
-        // The other queue's data; nothing of its own to release.
-        (AGENT, NONE),
+        // A barrier has nothing to read or to release: the kernel behind it acquires.
+        (NONE, NONE),
         // From the host, then among kernels, then to the host.
         (SYSTEM, AGENT),
         (AGENT, AGENT),
         (AGENT, SYSTEM),
-        // Any of a concurrent batch may be the last.
-        (SYSTEM, SYSTEM),
+        // The host has written nothing since. Any of a concurrent group may be the last.
+        (AGENT, SYSTEM),
+        (AGENT, SYSTEM),
         (AGENT, SYSTEM),
     ];
     assert_eq!(fences(id_two), expected);
-}
-
-#[test]
-fn a_barrier_at_the_end_of_a_batch_waits_for_the_kernels_in_front_of_it_too() {
-    let gpu = gpu();
-    let Some(sim) = gpu.sim() else { return };
-    let misc = gpu.module("misc");
-    let flag = gpu.agent.alloc_host::<u32>(1).unwrap();
-    let slow = misc.kernel("spin").unwrap().dispatch([64, 1, 1], [64, 1, 1]).arg(&flag).arg(200_000u32);
-    let (one, id_one) = (gpu.queue(), newest_queue(&sim));
-    let two = gpu.queue();
-    sim.processor().stall_queue(id_one).unwrap();
-    let first = one.barrier_and(&[], PATIENCE).unwrap();
-    let mut batch = two.batch();
-    batch.dispatch(slow).unwrap().barrier_and(&[first]).unwrap();
-    let token = batch.submit(PATIENCE).unwrap();
-    sim.processor().resume_queue(id_one).unwrap();
-    token.wait_timeout(PATIENCE).unwrap();
-    let log = sim.processor().dispatch_log();
-    let kernel = log.iter().rfind(|r| r.kernel_name.as_deref() == Some("spin")).expect("it has completed");
-    let barrier = log.iter().rfind(|r| r.queue == kernel.queue && r.index == kernel.index + 1).unwrap();
-    assert_eq!(barrier.kind, PacketType::BarrierAnd);
-    assert!(barrier.start_ns >= kernel.end_ns, "{barrier:?} began before {kernel:?} ended");
 }
 
 #[test]

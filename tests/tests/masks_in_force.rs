@@ -29,8 +29,7 @@ fn kernels_run_on_exactly_the_cus_of_their_queues_mask() {
     let probe = gpu.module("probe").kernel("probe_hw_id").unwrap();
     let mut hardware = std::collections::BTreeSet::new();
     for queue in pool.queues() {
-        let all = CuMask::all(topology);
-        let asked = queue.mask().unwrap_or(&all);
+        let asked = &queue.mask().unwrap_or_else(|| CuMask::all(topology));
         let seen = observe(queue, &probe, ROUNDS * topology.cu_count(), 200, PATIENCE).unwrap();
         assert!(seen.agrees_with(asked), "{}: asked for {asked:#}, seen {:?}", queue.label(), seen.cus);
         if gpu.sim().is_some() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eclip_hsa::{Error, Queue};
+use eclip_hsa::{Error, KernelGroup, Queue};
 use eclip_tests::{PATIENCE, gpu, newest_queue};
 
 #[test]
@@ -42,10 +42,9 @@ fn a_thousand_submissions_go_through_a_ring_of_64() {
 }
 
 #[test]
-fn an_empty_batch_is_refused() {
+fn an_empty_group_is_refused() {
     let gpu = gpu();
-    let queue = gpu.queue();
-    assert!(matches!(queue.batch().try_submit(), Err(Error::Invalid(_))));
+    assert!(matches!(KernelGroup::builder(&gpu.agent).build(), Err(Error::Invalid(_))));
 }
 
 #[test]
@@ -71,7 +70,7 @@ fn a_full_ring_refuses_without_losing_a_slot() {
     sim.processor().stall_queue(id).unwrap();
     let mut tokens = Vec::new();
     let refused = loop {
-        match queue.batch().barrier_and(&[]).unwrap().try_submit() {
+        match queue.try_barrier_and(&[]) {
             Ok(token) => tokens.push(token),
             Err(error) => break error,
         }
@@ -97,14 +96,18 @@ fn a_full_ring_refuses_without_losing_a_slot() {
 }
 
 #[test]
-fn a_batch_larger_than_the_ring_is_refused_at_once() {
+fn a_group_larger_than_the_ring_is_refused_at_once() {
     let gpu = gpu();
     let queue = Queue::builder(&gpu.agent).size(64).create().unwrap();
-    let mut batch = queue.batch();
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let mut group = KernelGroup::builder(&gpu.agent);
     for _ in 0..65 {
-        batch.barrier_and(&[]).unwrap();
+        group.dispatch(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
     }
-    assert!(matches!(batch.try_submit(), Err(Error::TooLarge { asked: 65, limit: 64, .. })));
+    let group = group.build().unwrap();
+    let refused = group.on(&queue).submit(PATIENCE);
+    assert!(matches!(refused, Err(Error::TooLarge { asked: 65, limit: 64, .. })));
+    queue.drain(PATIENCE).unwrap();
 }
 
 #[test]

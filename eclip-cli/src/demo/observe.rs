@@ -44,7 +44,7 @@ pub fn verify(pool: &Pool, probe: &Kernel, out: &mut impl Write) -> Result<()> {
         }
         table.add_row([
             queue.label().to_owned(),
-            queue.mask().map_or("none set".into(), ToString::to_string),
+            queue.mask().map_or("none set".into(), |mask| mask.to_string()),
             asked.per_engine_text(),
             if hardware.is_empty() { "not shown".into() } else { hardware.join(", ") },
             observed.join("+"),
@@ -62,7 +62,7 @@ pub fn verify(pool: &Pool, probe: &Kernel, out: &mut impl Write) -> Result<()> {
 /// The queue's mask; that of all CUs if none was set.
 fn asked(queue: &Queue) -> Result<CuMask> {
     match queue.mask() {
-        Some(mask) => Ok(mask.clone()),
+        Some(mask) => Ok(mask),
         None => Ok(CuMask::all(queue.agent().topology()?)),
     }
 }

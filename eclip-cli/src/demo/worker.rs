@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use eclip_hsa::{GpuTime, Pool, Token};
+use eclip_hsa::{GpuTime, KernelGroup, Pool, Token};
 
 use super::mlp::{Images, Layer, Mlp};
 
@@ -107,23 +107,11 @@ fn send(
         let mut producer = layer.reads().map(|layer| (last[layer.index()], route.queue(layer, number)));
         for dispatch in mlp.dispatches(layer, images, rows)? {
             // Each kernel is a submission of its own, so that each has its own times.
-            let mut submission = pool[place].batch();
-            let after = match producer {
-                Some((index, queue)) if queue != place => {
-                    submission.barrier_and(std::slice::from_ref(&sent[index].token))?;
-                    submission.dispatch(dispatch)?;
-                    Some(index)
-                }
-                Some(_) => {
-                    submission.dispatch(dispatch.barrier())?;
-                    None
-                }
-                None => {
-                    submission.dispatch(dispatch)?;
-                    None
-                }
-            };
-            let token = submission.submit(PATIENCE)?;
+            let group = KernelGroup::of(dispatch)?;
+            let before = producer.map(|(index, _)| &sent[index].token);
+            let before = before.map_or(&[][..], std::slice::from_ref);
+            let token = group.on(&pool[place]).after(before).submit(PATIENCE)?;
+            let after = producer.filter(|&(_, queue)| queue != place).map(|(index, _)| index);
             sent.push(Sent { layer, token, after });
             producer = Some((sent.len() - 1, place));
         }

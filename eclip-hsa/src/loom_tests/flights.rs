@@ -8,7 +8,8 @@ use loom::sync::atomic::{AtomicI64, Ordering};
 use loom::thread;
 
 use super::model;
-use crate::flights::{Cargo, Completion, Flights, Pinned, Status, Ticket};
+use crate::depend::Clock;
+use crate::flights::{Cargo, Completion, Flights, Pinned, Place, Status, Ticket};
 
 /// A signal whose use is watched: arming it while somebody still names it is an error that loom reports.
 struct Signal {
@@ -21,38 +22,49 @@ unsafe impl Sync for Signal {}
 // SAFETY: as for Sync.
 unsafe impl Send for Signal {}
 
-impl Completion for Signal {
-    type Times = ();
+impl Default for Signal {
+    fn default() -> Self {
+        Self { value: AtomicI64::new(0), named: UnsafeCell::new(0) }
+    }
+}
 
+impl Signal {
     fn arm(&self, count: i64) {
         // SAFETY: nobody names the signal when it is armed; loom checks that.
         self.named.with_mut(|uses| unsafe { *uses += 1 });
         self.value.store(count, Ordering::Relaxed);
     }
+}
 
+impl Completion for Signal {
     fn is_done(&self) -> bool {
         self.value.load(Ordering::Acquire) < 1
     }
-
-    fn times(&self) {}
 }
 
 /// Counts how often it was completed. Not loom's: counting must not order anything.
-struct Counted(std::sync::Arc<Plain>);
+#[derive(Default)]
+struct Counted(Option<std::sync::Arc<Plain>>);
 
-impl Cargo<()> for Counted {
-    fn complete(self, _times: impl FnOnce()) {
-        self.0.fetch_add(1, PlainOrdering::Relaxed);
+impl Cargo<Signal> for Counted {
+    fn is_watched(&self) -> bool {
+        true
+    }
+
+    fn release(&mut self, complete: Option<&Signal>) {
+        if let (Some(counted), Some(_)) = (self.0.take(), complete) {
+            counted.fetch_add(1, PlainOrdering::Relaxed);
+        }
     }
 }
 
 type Table = Flights<Signal, Counted>;
 
 fn launch(table: &Table, completed: &std::sync::Arc<Plain>) -> Option<Ticket> {
-    let make = || Ok::<_, ()>(Signal { value: AtomicI64::new(0), named: UnsafeCell::new(0) });
-    let claim = table.claim(make).unwrap()?;
-    claim.arm(1);
-    Some(claim.launch(Counted(completed.clone()), 0))
+    let mut claim = table.claim()?;
+    claim.signal().arm(1);
+    claim.cargo(|cargo| cargo.0 = Some(completed.clone()));
+    Some(claim.launch(Place { start: 0, end: 0, proves: 0 }, false, &Clock::default()))
 }
 
 /// What the device does.
@@ -118,5 +130,21 @@ fn closing_and_completing_do_not_cross() {
         assert_ne!(second, Status::Done);
         assert_eq!((table.poll(done), table.poll(lost)), (Status::Done, Status::Lost));
         assert_eq!(completed.load(PlainOrdering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn looking_and_completing_do_not_cross() {
+    model(Some(3), || {
+        let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
+        let ticket = launch(&table, &completed).unwrap();
+        decrement(&table, ticket);
+        let other = table.clone();
+        let other = thread::spawn(move || other.sweep_all());
+        // Loom's cell reports a look during the release.
+        let seen = table.inspect(ticket, |cargo| cargo.0.is_some());
+        assert_ne!(seen, Some(false));
+        other.join().unwrap();
+        assert_eq!(table.inspect(ticket, |_| ()), None);
     });
 }

@@ -95,7 +95,7 @@ impl Port for Device {
         self.first[slot as usize].store(dword, Ordering::Release);
     }
 
-    fn raise_write_index(&self, index: u64) {
+    fn raise_write_index(&self, _from: u64, index: u64) {
         self.write.fetch_max(index, Ordering::Release);
     }
 

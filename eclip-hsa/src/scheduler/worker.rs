@@ -1,5 +1,6 @@
 //! One worker: an in-order stream of kernels on several queues. One thread at a time; it can be sent to another.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -142,15 +143,10 @@ impl Worker {
         self.send(&Arc::new(program), name, &[])
     }
 
-    /// The next kernel is the first of a request; the one in progress ends.
-    ///
-    /// # Errors
-    /// As [`Worker::end_request`].
-    pub fn begin_request(&mut self) -> Result<()> {
-        if self.tracker.request.kernels > 0 {
-            self.end_request()?;
-        }
-        Ok(())
+    /// The next kernel is the first of a request. Ends the one in progress, if any.
+    pub fn begin_request(&mut self) {
+        self.tracker.begin_request();
+        self.collect_times();
     }
 
     /// The request in progress is over: counts it, and gives a token of its last kernel that the host can wait for. None if there were
@@ -162,9 +158,10 @@ impl Worker {
     /// # Errors
     /// As [`Worker::submit`], if a packet is added; the request is over all the same.
     pub fn end_request(&mut self) -> Result<Option<Token>> {
+        let token = self.for_host();
         self.tracker.end_request();
         self.collect_times();
-        self.for_host()
+        token
     }
 
     /// Waits until everything that was submitted is complete, for at most `timeout`. What it wrote is visible to the host then.
@@ -201,9 +198,17 @@ impl Worker {
     #[inline]
     fn send(&mut self, program: &Arc<Program>, name: KernelName, patches: &[Patch]) -> Result<&Token> {
         let step = self.tracker.peek(name);
+        if step.switched
+            && let Some((token, _)) = &self.last
+            && token.visibility() == Visibility::Queue
+        {
+            // The plan said that this kernel would be on the same queue.
+            self.mark(Visibility::Agent)?;
+        }
         let place = step.placement.queue;
         let shared = &*self.shared;
-        let queue = &shared.pool[shared.queues[place].expect("every placement's queue was found in the pool")];
+        let queue =
+            &shared.pool[shared.queues[place].expect("every placement's queue was found in the pool")];
         if let Some(mask) = shared.mask(step.placement) {
             queue.remask(mask, self.patience)?;
         }
@@ -215,19 +220,19 @@ impl Worker {
         } else {
             Visibility::Agent
         };
-        if step.switched && let Some((token, _)) = &self.last && token.visibility() == Visibility::Queue {
-            // The plan said that this kernel would be on the same queue.
-            self.mark(Visibility::Agent)?;
-        }
         let after = self.last.as_ref().map_or(&[][..], |(token, _)| std::slice::from_ref(token));
-        let order = Order { after, patches, visibility, ..Order::new(program) };
-        let (token, counts) = submit(queue.state(), &order, self.patience)?;
+        let waited = Cell::new(0);
+        let order = Order { after, patches, visibility, waited: Some(&waited), ..Order::new(program) };
+        let token = submit(queue.state(), &order, self.patience)?;
 
         let counters = &mut self.tracker.request;
-        counters.barriers += counts.barriers;
-        counters.elisions += u64::from(step.switched && counts.barriers == 0);
+        let barrier = u64::from(waited.get() > 0);
+        counters.barriers += barrier;
+        counters.elisions += u64::from(step.switched && barrier == 0);
         if measured {
-            if self.times.len() == TIMES_KEPT && let Some((request, ..)) = self.times.pop_front() {
+            if self.times.len() == TIMES_KEPT
+                && let Some((request, ..)) = self.times.pop_front()
+            {
                 self.tracker.no_time(request);
             }
             self.times.push_back((self.tracker.number(), place, token.clone()));
@@ -246,7 +251,7 @@ impl Worker {
         let queue = &shared.pool[shared.queues[*place].expect("work was submitted to it")];
         let empty = queue.state().parts().empty.clone();
         let order = Order { after: std::slice::from_ref(token), visibility, ..Order::new(&empty) };
-        let (marker, _) = submit(queue.state(), &order, self.patience)?;
+        let marker = submit(queue.state(), &order, self.patience)?;
         *token = marker;
         self.tracker.request.markers += 1;
         Ok(())
@@ -267,7 +272,9 @@ impl Worker {
             let time = ended.and_then(|()| token.gpu_time());
             let (request, queue, _) = self.times.pop_front().expect("it is in front");
             match time {
-                Ok(time) => self.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns)),
+                Ok(time) => {
+                    self.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns))
+                }
                 Err(_) => self.tracker.no_time(request),
             }
         }
@@ -291,6 +298,9 @@ impl Drop for Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("name", &self.name()).field("total", &self.total()).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("name", &self.name())
+            .field("total", &self.total())
+            .finish_non_exhaustive()
     }
 }

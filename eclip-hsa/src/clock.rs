@@ -1,0 +1,73 @@
+//! What a queue knows, shared: its clock and its newest barrier bit, read and raised by many producers.
+//!
+//! Everything here is a fact about whatever is submitted *after* it was read: a producer that makes something true (its packets wait for
+//! something) writes it down after it has reserved its slots, and a producer that uses it has read it before it reserves its own, which are
+//! therefore behind. Facts never become false, so a write that is lost between two producers only costs a barrier.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::depend::{Clock, Known, LANES};
+
+/// See the module's text.
+#[derive(Default)]
+pub(crate) struct SharedClock {
+    used: AtomicU32,
+    below: [AtomicU64; LANES],
+    next: [AtomicU64; LANES],
+    barrier: AtomicU64,
+}
+
+impl SharedClock {
+    /// What is known now.
+    #[inline]
+    pub(crate) fn load(&self) -> Clock {
+        let mut clock = Clock::default();
+        // Acquire, everywhere here: pairs with the releases below. Who made the fact true reserved its slots before, and the reservation
+        // of whoever reads it comes later.
+        let mut used = self.used.load(Ordering::Acquire);
+        while used != 0 {
+            let lane = used.trailing_zeros() as u8;
+            used &= used - 1;
+            let [below, next] =
+                [&self.below, &self.next].map(|known| known[usize::from(lane)].load(Ordering::Acquire));
+            clock.raise(lane, Known { below, next });
+        }
+        clock
+    }
+
+    /// Adds what a submission waits for. Call after its slots were reserved.
+    pub(crate) fn learn(&self, clock: &Clock) {
+        let mut used = 0;
+        for (lane, known) in clock.lanes() {
+            raise(&self.below[usize::from(lane)], known.below);
+            raise(&self.next[usize::from(lane)], known.next);
+            used |= 1 << lane;
+        }
+        // Relaxed load: a lane that is missing is only forgotten. Release: as above.
+        if self.used.load(Ordering::Relaxed) & used != used {
+            self.used.fetch_or(used, Ordering::Release);
+        }
+    }
+
+    /// Position of the newest barrier bit.
+    #[inline]
+    pub(crate) fn barrier(&self) -> u64 {
+        // Acquire: as in `load`.
+        self.barrier.load(Ordering::Acquire)
+    }
+
+    /// A packet with the barrier bit is at `position`. Call after its slots were reserved.
+    #[inline]
+    pub(crate) fn raise_barrier(&self, position: u64) {
+        raise(&self.barrier, position);
+    }
+}
+
+#[inline]
+fn raise(word: &AtomicU64, to: u64) {
+    // Relaxed load: a smaller value that wins against a larger one is still true.
+    if word.load(Ordering::Relaxed) < to {
+        // Release: pairs with the acquires above.
+        word.store(to, Ordering::Release);
+    }
+}

@@ -1,0 +1,55 @@
+//! Arguments replaced for one submission.
+
+use crate::dispatch::Arg;
+use crate::error::{Error, Result};
+use crate::kernarg;
+use crate::program::Program;
+
+/// Replaces one argument of one kernel of a group, for one submission.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    kernel: usize,
+    arg: usize,
+    value: Arg,
+}
+
+impl Patch {
+    /// Argument `arg` of the group's kernel `kernel`, both counted from 0. It must be of the kind and size that the kernel takes; LDS
+    /// sizes cannot be replaced, because they are in the packet.
+    pub fn new(kernel: usize, arg: usize, value: impl Into<Arg>) -> Self {
+        Self { kernel, arg, value: value.into() }
+    }
+
+    pub(crate) fn value(&self) -> &Arg {
+        &self.value
+    }
+
+    /// Writes the argument into a copy of the program's arguments.
+    #[inline]
+    pub(crate) fn apply(&self, program: &Program, image: &mut [u8]) -> Result<()> {
+        let kernel = program.kernels.get(self.kernel).ok_or_else(|| {
+            Error::Invalid(format!(
+                "a patch of kernel {}, but the group has {} (counted from 0)",
+                self.kernel,
+                program.kernels.len()
+            ))
+        })?;
+        let layout = kernel.kernel.layout();
+        let out = &mut image[kernel.offset..kernel.offset + layout.size()];
+        let given = match &self.value {
+            Arg::Buffer(buffer) => {
+                program.check_buffer(buffer)?;
+                kernarg::Arg::Buffer(buffer.address())
+            }
+            Arg::Value(value) => kernarg::Arg::Value(value.as_slice()),
+            Arg::Lds(_) => {
+                return Err(Error::Invalid(format!(
+                    "a patch of argument {} of kernel {}: an LDS size is part of the packet and cannot be replaced; build another group",
+                    self.arg,
+                    layout.kernel()
+                )));
+            }
+        };
+        Ok(layout.patch(self.arg, given, out)?)
+    }
+}

@@ -1,0 +1,182 @@
+//! A list of kernels made ready for submission: packets, argument bytes, and what they use.
+//!
+//! Built and checked once; submitting it is copying. Immutable, so any number of threads may submit it at once.
+
+use std::sync::Arc;
+
+use crate::agent::Agent;
+use crate::agent_info::PoolKind;
+use crate::block::{Block, InFlight};
+use crate::dispatch::Dispatch;
+use crate::error::{Error, Result};
+use crate::memory::BufferRef;
+use crate::module::Kernel;
+use crate::packet::{FenceScope, Header, Packet, PacketKind};
+use crate::visibility::Visibility;
+
+/// See the module's text.
+pub(crate) struct Program {
+    agent: Agent,
+    /// The kernels' packets, with INVALID headers, without completion signals. Their kernarg addresses point into `resident` if there is one,
+    /// otherwise they are offsets into `image`.
+    pub(crate) bodies: Box<[Packet]>,
+    /// First dwords of the packets: barrier bits for the order inside, agent scope both ways.
+    pub(crate) firsts: Box<[u32]>,
+    pub(crate) kernels: Box<[KernelArgs]>,
+    /// The arguments of all kernels.
+    pub(crate) image: Box<[u8]>,
+    /// The same, in memory that kernels read: nobody writes it, so all submissions share it.
+    resident: Option<Block>,
+    blocks: Box<[Arc<Block>]>,
+    /// Whether `blocks` know of `in_flight`.
+    counted: bool,
+    in_flight: Arc<InFlight>,
+    /// Barrier bits in it.
+    pub(crate) barrier_bits: u64,
+    /// The last packet with the barrier bit. From it on packets may be complete in any order, so each of them signals.
+    pub(crate) last_barrier: Option<usize>,
+}
+
+/// A kernel of a program and where its arguments are.
+pub(crate) struct KernelArgs {
+    pub(crate) kernel: Kernel,
+    pub(crate) offset: usize,
+}
+
+/// How kernels are put together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Plan {
+    /// Side by side, but for dispatches with the barrier bit.
+    pub(crate) concurrent: bool,
+    /// For many submissions.
+    pub(crate) resident: bool,
+}
+
+impl Program {
+    pub(crate) fn new<'a>(
+        agent: &Agent,
+        dispatches: impl Iterator<Item = &'a Dispatch> + Clone,
+        plan: Plan,
+    ) -> Result<Self> {
+        let mut image = Vec::new();
+        let (mut bodies, mut firsts, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut blocks, mut barrier_bits, mut last_barrier) = (Vec::<Arc<Block>>::new(), 0, None);
+        for (index, dispatch) in dispatches.enumerate() {
+            if !dispatch.kernel().agent().is(agent) {
+                return Err(Error::WrongAgent {
+                    what: "the kernel",
+                    made_for: dispatch.kernel().agent().to_string(),
+                    used_on: agent.to_string(),
+                });
+            }
+            let (mut fields, offset) = dispatch.prepare(&mut image)?;
+            fields.kernarg_address = offset as u64;
+            let barrier = dispatch.has_barrier() || (index > 0 && !plan.concurrent);
+            if barrier {
+                barrier_bits += 1;
+                last_barrier = Some(index);
+            }
+            let kind = PacketKind::KernelDispatch;
+            let header = Header { kind, barrier, acquire: FenceScope::Agent, release: FenceScope::Agent };
+            let mut packet = Packet::kernel_dispatch(header, &fields);
+            firsts.push(packet.dwords()[0]);
+            packet.invalidate();
+            bodies.push(packet);
+            kernels.push(KernelArgs { kernel: dispatch.kernel().clone(), offset });
+            blocks.extend(dispatch.buffers().map(|buffer| buffer.block.clone()));
+        }
+        blocks.sort_by_key(Arc::as_ptr);
+        blocks.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let mut resident = None;
+        if plan.resident && !image.is_empty() {
+            let block = Block::host(agent, PoolKind::Kernarg, image.len())?;
+            // SAFETY: the block is host memory of at least so many bytes, and nothing uses it yet.
+            unsafe { std::ptr::copy_nonoverlapping(image.as_ptr(), block.address(), image.len()) };
+            bodies.iter_mut().for_each(|packet| packet.shift_kernargs(block.address() as u64));
+            resident = Some(block);
+        }
+        let in_flight = Arc::new(InFlight::default());
+        if plan.resident {
+            blocks.iter().for_each(|block| block.add_group(&in_flight));
+        }
+        Ok(Self {
+            agent: agent.clone(),
+            bodies: bodies.into(),
+            firsts: firsts.into(),
+            kernels: kernels.into(),
+            image: image.into(),
+            resident,
+            blocks: blocks.into(),
+            counted: plan.resident,
+            in_flight,
+            barrier_bits,
+            last_barrier,
+        })
+    }
+
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Packets.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// What to add to the kernarg addresses in the packets for a copy of the arguments at `address`.
+    pub(crate) fn shift_to(&self, address: u64) -> u64 {
+        address.wrapping_sub(self.resident.as_ref().map_or(0, |block| block.address() as u64))
+    }
+
+    /// Whether submissions can use the program's own copy of the arguments.
+    #[inline]
+    pub(crate) fn has_arguments_at_hand(&self) -> bool {
+        self.resident.is_some() || self.image.is_empty()
+    }
+
+    /// Takes the buffers for one more submission, of this visibility: to be given back with [`Program::leave`].
+    #[inline]
+    pub(crate) fn enter(&self, visibility: Visibility) -> Result<()> {
+        if self.counted {
+            self.in_flight.enter();
+        }
+        for (index, block) in self.blocks.iter().enumerate() {
+            let entered = if self.counted { block.check_free() } else { block.enter() };
+            if let Err(error) = entered {
+                self.leave_blocks(index);
+                return Err(error);
+            }
+            if visibility != Visibility::System {
+                block.note_unflushed();
+            }
+        }
+        Ok(())
+    }
+
+    /// The submission is over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.leave_blocks(self.blocks.len());
+    }
+
+    fn leave_blocks(&self, entered: usize) {
+        if self.counted {
+            self.in_flight.leave();
+        } else {
+            self.blocks[..entered].iter().for_each(|block| block.leave());
+        }
+    }
+
+    /// Whether a buffer can be an argument.
+    pub(crate) fn check_buffer(&self, buffer: &BufferRef) -> Result<()> {
+        if buffer.block.agent().is(&self.agent) {
+            return Ok(());
+        }
+        Err(Error::WrongAgent {
+            what: "a buffer",
+            made_for: buffer.block.agent().to_string(),
+            used_on: self.agent.to_string(),
+        })
+    }
+}
