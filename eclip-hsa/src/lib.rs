@@ -80,7 +80,6 @@ mod prefix;
 mod program;
 mod queue_builder;
 mod queue_state;
-mod remask;
 mod ring;
 mod shared_ring;
 mod signal;
