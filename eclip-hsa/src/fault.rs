@@ -5,24 +5,25 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hsa_sys::*;
 
-/// Whether anything of a runtime has ever failed. Until then nobody needs to ask whether what he waits for is lost.
+/// How often anything of a runtime has failed. Until the count moves nobody needs to ask whether what he waits for is lost.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(AtomicBool);
+pub(crate) struct Failures(AtomicU64);
 
 impl Failures {
-    pub(crate) fn any(&self) -> bool {
+    #[inline]
+    pub(crate) fn count(&self) -> u64 {
         // Acquire: pairs with `note`; whoever sees it sees the failure itself.
         self.0.load(Ordering::Acquire)
     }
 
     /// Call after the failure can be found.
     pub(crate) fn note(&self) {
-        // Release: pairs with `any`.
-        self.0.store(true, Ordering::Release);
+        // Release: pairs with `count`.
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -47,7 +48,8 @@ impl FaultCell {
         }
     }
 
-    fn record(&self, status: hsa_status_t) {
+    /// Records an error, if it is the first.
+    pub(crate) fn record(&self, status: hsa_status_t) {
         // Relaxed: as above. The first error stays.
         let _ =
             self.status.compare_exchange(HSA_STATUS_SUCCESS, status, Ordering::Relaxed, Ordering::Relaxed);
@@ -75,12 +77,12 @@ mod tests {
         let failures = Arc::new(Failures::default());
         let cell = FaultCell::new(failures.clone());
         assert_eq!(cell.status(), None);
-        assert!(!failures.any());
+        assert_eq!(failures.count(), 0);
         for status in [HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION, HSA_STATUS_ERROR_EXCEPTION] {
             // SAFETY: the cell outlives the call.
             unsafe { on_queue_error(status, std::ptr::null_mut(), (&raw const cell).cast_mut().cast()) };
         }
         assert_eq!(cell.status(), Some(HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION));
-        assert!(failures.any());
+        assert_eq!(failures.count(), 2);
     }
 }

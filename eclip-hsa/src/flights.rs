@@ -472,7 +472,22 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
     /// The packets are in the ring: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
     /// what its queue knew.
     #[inline]
-    pub(crate) fn launch(mut self, place: Place, silent: bool, clock: &Clock) -> Ticket {
+    pub(crate) fn launch(self, place: Place, silent: bool, clock: &Clock) -> Ticket {
+        self.launch_with(place, silent, clock, 0)
+    }
+
+    /// What [`Claim::launch`] will return.
+    pub(crate) fn ticket(&self, place: Place) -> Ticket {
+        Ticket { slot: self.slot, generation: self.generation, place }
+    }
+
+    /// As [`Claim::launch`], pinned once from the beginning.
+    pub(crate) fn launch_pinned(self, place: Place, clock: &Clock) -> Ticket {
+        self.launch_with(place, false, clock, 1)
+    }
+
+    #[inline]
+    fn launch_with(mut self, place: Place, silent: bool, clock: &Clock, pins: u32) -> Ticket {
         let slot = &self.table.slots[self.slot as usize];
         // SAFETY: the slot is `Filling`, so nobody has it pinned and nobody reads the clock.
         slot.clock.with_mut(|to| unsafe {
@@ -489,9 +504,9 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         slot.silent.store(silent, Ordering::Relaxed);
         slot.watched.store(watched, Ordering::Relaxed);
         // Release: pairs with the acquire of whoever polls, pins or retires: cargo and place are there.
-        slot.state.store(State::new(self.generation, 0, Phase::Pending).0, Ordering::Release);
+        slot.state.store(State::new(self.generation, pins, Phase::Pending).0, Ordering::Release);
         self.launched = true;
-        Ticket { slot: self.slot, generation: self.generation, place }
+        self.ticket(place)
     }
 }
 

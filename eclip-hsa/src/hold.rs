@@ -11,7 +11,7 @@ use crate::depend::{Dep, Dependency};
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
-use crate::pin::Pin;
+use crate::pin::{Awaited, Pin};
 use crate::program::Program;
 use crate::signal::{Signals, TimeCell};
 
@@ -30,6 +30,8 @@ pub(crate) struct Hold {
     pub(crate) buffers: Vec<BufferRef>,
     /// What the submission waits for.
     pub(crate) waits: Vec<Wait>,
+    /// Other work whose loss is the submission's loss, too.
+    pub(crate) fate: Vec<Awaited>,
     pub(crate) time: Option<TimeCell>,
     /// Whether the first packet has a signal of its own.
     pub(crate) timed_first: bool,
@@ -46,6 +48,14 @@ pub(crate) struct Wait {
     pub(crate) dep: Dep,
 }
 
+impl Hold {
+    /// The work whose loss is the submission's loss.
+    pub(crate) fn awaited(&self) -> Vec<Awaited> {
+        let pins = self.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);
+        pins.chain(self.fate.iter().cloned()).collect()
+    }
+}
+
 impl Dependency for Wait {
     fn dep(&self) -> &Dep {
         &self.dep
@@ -54,7 +64,7 @@ impl Dependency for Wait {
 
 impl Cargo<Signals> for Hold {
     fn is_watched(&self) -> bool {
-        !self.waits.is_empty()
+        !self.waits.is_empty() || !self.fate.is_empty()
     }
 
     #[inline]
@@ -74,6 +84,7 @@ impl Cargo<Signals> for Hold {
             buffer.block.leave();
         }
         self.waits.clear();
+        self.fate.clear();
         self.other = None;
     }
 }

@@ -202,6 +202,12 @@ impl Packet {
         self.set_u64(10, self.u64_at(10).wrapping_add(by));
     }
 
+    /// Sets dependency `index` of a barrier packet. The header is not looked at.
+    pub fn set_dependency(&mut self, index: usize, signal: u64) {
+        assert!(index < BARRIER_DEPENDENCIES, "a barrier packet has {BARRIER_DEPENDENCIES} dependencies");
+        self.set_u64(2 + 2 * index, signal);
+    }
+
     /// The completion signal's handle, the same field in every packet type.
     pub fn completion_signal(&self) -> u64 {
         self.u64_at(14)

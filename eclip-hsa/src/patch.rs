@@ -1,9 +1,10 @@
 //! Arguments replaced for one submission.
 
+use crate::agent::Agent;
 use crate::dispatch::Arg;
 use crate::error::{Error, Result};
 use crate::kernarg;
-use crate::program::Program;
+use crate::program::{KernelArgs, check_buffer};
 
 /// Replaces one argument of one kernel of a group, for one submission.
 #[derive(Clone, Debug)]
@@ -20,25 +21,29 @@ impl Patch {
         Self { kernel, arg, value: value.into() }
     }
 
+    pub(crate) fn kernel(&self) -> usize {
+        self.kernel
+    }
+
     pub(crate) fn value(&self) -> &Arg {
         &self.value
     }
 
     /// Writes the argument into a copy of the program's arguments.
     #[inline]
-    pub(crate) fn apply(&self, program: &Program, image: &mut [u8]) -> Result<()> {
-        let kernel = program.kernels.get(self.kernel).ok_or_else(|| {
+    pub(crate) fn apply(&self, agent: &Agent, kernels: &[KernelArgs], image: &mut [u8]) -> Result<()> {
+        let kernel = kernels.get(self.kernel).ok_or_else(|| {
             Error::Invalid(format!(
-                "a patch of kernel {}, but the group has {} (counted from 0)",
+                "a patch of kernel {}, but there are {} (counted from 0)",
                 self.kernel,
-                program.kernels.len()
+                kernels.len()
             ))
         })?;
         let layout = kernel.kernel.layout();
         let out = &mut image[kernel.offset..kernel.offset + layout.size()];
         let given = match &self.value {
             Arg::Buffer(buffer) => {
-                program.check_buffer(buffer)?;
+                check_buffer(agent, buffer)?;
                 kernarg::Arg::Buffer(buffer.address())
             }
             Arg::Value(value) => kernarg::Arg::Value(value.as_slice()),

@@ -27,8 +27,6 @@ impl Seen {
 
 /// A queue, as whoever waits for its submissions sees it.
 pub(crate) trait Awaitable: Send + Sync {
-    /// Whether a submission is complete, without asking why not.
-    fn is_complete(&self, ticket: Ticket) -> bool;
     /// Where a submission stands; the failure if it will never be complete.
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> Result<Status, Arc<Failure>>;
     /// Gives up one pin.
@@ -68,9 +66,9 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    /// Whether it has happened, without asking why not.
-    pub(crate) fn is_over(&self) -> bool {
-        self.queue.upgrade().is_none_or(|queue| queue.is_complete(self.ticket))
+    pub(crate) fn new(queue: &Arc<impl Awaitable + 'static>, ticket: Ticket) -> Self {
+        let queue: Weak<dyn Awaitable> = Arc::downgrade(&(queue.clone() as Arc<dyn Awaitable>));
+        Self { queue, ticket }
     }
 
     /// `Ok(true)` when it has happened, the failure when it never will.

@@ -92,7 +92,7 @@ impl PoolBuilder {
             builder.mask = mask;
             queues.push(builder.create()?);
         }
-        Ok(Pool { agent: self.agent, queues, budget })
+        Ok(Pool { agent: self.agent, queues, template: self.template, budget })
     }
 }
 
@@ -101,6 +101,7 @@ impl PoolBuilder {
 pub struct Pool {
     agent: Agent,
     queues: Vec<Queue>,
+    template: QueueBuilder,
     budget: QueueBudget,
 }
 
@@ -123,6 +124,23 @@ impl Pool {
     /// The queue of this label.
     pub fn get(&self, label: &str) -> Option<&Queue> {
         self.queues.iter().find(|queue| queue.label() == label)
+    }
+
+    /// Makes a new queue in the place of number `index`, with its label and mask: for one that has died. The old one is taken from the hardware first;
+    /// what was unfinished on it is lost.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a number that there is not; as [`QueueBuilder::create`], and then the old queue stays, dead.
+    pub fn replace(&mut self, index: usize) -> Result<()> {
+        let count = self.queues.len();
+        let old = self.queues.get_mut(index).ok_or_else(|| {
+            Error::Invalid(format!("queue {index} of a pool of {count} (counted from 0) cannot be replaced"))
+        })?;
+        old.shut();
+        let mut builder = self.template.clone().label(old.label());
+        builder.mask = old.mask();
+        *old = builder.create()?;
+        Ok(())
     }
 
     /// What was asked for against what there is. Print it at start-up.

@@ -85,8 +85,7 @@ impl Program {
             kernels.push(KernelArgs { kernel: dispatch.kernel().clone(), offset });
             blocks.extend(dispatch.buffers().map(|buffer| buffer.block.clone()));
         }
-        blocks.sort_by_key(Arc::as_ptr);
-        blocks.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        sort_out(&mut blocks);
         let mut resident = None;
         if plan.resident && !image.is_empty() {
             let block = Block::host(agent, PoolKind::Kernarg, image.len())?;
@@ -112,6 +111,36 @@ impl Program {
             barrier_bits,
             last_barrier,
         })
+    }
+
+    /// No packets: only what `programs` use, code and buffers, for somebody who has their packets elsewhere.
+    pub(crate) fn owner<'a>(agent: &Agent, programs: impl Iterator<Item = &'a Arc<Program>>) -> Self {
+        let (mut blocks, mut kernels) = (Vec::new(), Vec::new());
+        for program in programs {
+            blocks.extend(program.blocks.iter().cloned());
+            kernels.extend(
+                program
+                    .kernels
+                    .iter()
+                    .map(|args| KernelArgs { kernel: args.kernel.clone(), offset: args.offset }),
+            );
+        }
+        sort_out(&mut blocks);
+        let in_flight = Arc::new(InFlight::default());
+        blocks.iter().for_each(|block| block.add_group(&in_flight));
+        Self {
+            agent: agent.clone(),
+            bodies: Box::default(),
+            firsts: Box::default(),
+            kernels: kernels.into(),
+            image: Box::default(),
+            resident: None,
+            blocks: blocks.into(),
+            counted: true,
+            in_flight,
+            barrier_bits: 0,
+            last_barrier: None,
+        }
     }
 
     pub(crate) fn agent(&self) -> &Agent {
@@ -167,16 +196,22 @@ impl Program {
             self.blocks[..entered].iter().for_each(|block| block.leave());
         }
     }
+}
 
-    /// Whether a buffer can be an argument.
-    pub(crate) fn check_buffer(&self, buffer: &BufferRef) -> Result<()> {
-        if buffer.block.agent().is(&self.agent) {
-            return Ok(());
-        }
-        Err(Error::WrongAgent {
-            what: "a buffer",
-            made_for: buffer.block.agent().to_string(),
-            used_on: self.agent.to_string(),
-        })
+/// Leaves each block once.
+fn sort_out(blocks: &mut Vec<Arc<Block>>) {
+    blocks.sort_by_key(Arc::as_ptr);
+    blocks.dedup_by(|a, b| Arc::ptr_eq(a, b));
+}
+
+/// Whether a buffer can be an argument on this GPU.
+pub(crate) fn check_buffer(agent: &Agent, buffer: &BufferRef) -> Result<()> {
+    if buffer.block.agent().is(agent) {
+        return Ok(());
     }
+    Err(Error::WrongAgent {
+        what: "a buffer",
+        made_for: buffer.block.agent().to_string(),
+        used_on: agent.to_string(),
+    })
 }

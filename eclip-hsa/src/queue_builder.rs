@@ -10,7 +10,7 @@ use crate::agent::Agent;
 use crate::agent_info::PoolKind;
 use crate::block::Block;
 use crate::budget::QueueBudget;
-use crate::cu_mask::{CuMask, MaskError};
+use crate::cu_mask::CuMask;
 use crate::error::{Error, Result};
 use crate::fault::{FaultCell, on_queue_error};
 use crate::hold::Kernargs;
@@ -18,9 +18,10 @@ use crate::kernarg_ring::KernargRing;
 use crate::packet_ring::PacketRing;
 use crate::port::HsaPort;
 use crate::program::{Plan, Program};
-use crate::queue::{Queue, reported_mask};
+use crate::queue::{Queue, check_mask, set_mask};
 use crate::queue_state::{Parts, QueueState};
 use crate::ring::Ring;
+use crate::shared_ring::SharedRing;
 
 /// How a queue is made. See [`Queue::builder`].
 #[derive(Clone, Debug)]
@@ -125,6 +126,13 @@ impl QueueBuilder {
         create(self)
     }
 
+    fn check_kernargs(&self) -> Result<()> {
+        if (4096..=1 << 30).contains(&self.kernarg_bytes) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("{} bytes of kernargs: 4 KiB to 1 GiB are possible", self.kernarg_bytes)))
+    }
+
     fn check(&self) -> Result<()> {
         let agent = &self.agent;
         agent.check_alive()?;
@@ -138,21 +146,9 @@ impl QueueBuilder {
                 self.size
             )));
         }
-        if !(4096..=1 << 30).contains(&self.kernarg_bytes) {
-            return Err(Error::Invalid(format!(
-                "{} bytes of kernargs: 4 KiB to 1 GiB are possible",
-                self.kernarg_bytes
-            )));
-        }
+        self.check_kernargs()?;
         if let Some(mask) = &self.mask {
-            let topology = agent.topology()?;
-            if mask.topology() != topology {
-                return Err(Error::WrongAgent {
-                    what: "the CU mask",
-                    made_for: mask.topology().to_string(),
-                    used_on: topology.to_string(),
-                });
-            }
+            check_mask(agent, mask)?;
         }
         // Unmasked queues get it, too: ROCr applies it when it creates a queue.
         if let (Some(value), false) = (std::env::var_os("HSA_CU_MASK"), self.ignore_hsa_cu_mask) {
@@ -171,12 +167,7 @@ fn create(options: QueueBuilder) -> Result<Queue> {
     if !options.oversubscribe {
         QueueBudget::of(&agent).check(1)?;
     }
-    let kernarg_bytes = options.kernarg_bytes.next_power_of_two();
-    let kernargs = Arc::new(Kernargs {
-        block: Block::host(&agent, PoolKind::Kernarg, kernarg_bytes)?,
-        ring: KernargRing::new(kernarg_bytes),
-    });
-    let empty = Arc::new(Program::new(&agent, std::iter::empty(), Plan::default())?);
+    let kernargs = kernargs(&options)?;
     let fault = Arc::new(FaultCell::new(runtime.failures().clone()));
     runtime.keep_fault_cell(fault.clone());
     let mut raw = std::ptr::null_mut();
@@ -204,47 +195,112 @@ fn create(options: QueueBuilder) -> Result<Queue> {
     let queue = NonNull::new(raw).ok_or_else(|| Error::Invalid("hsa_queue_create gave no queue".into()))?;
     let guard = DestroyOnError { hsa, queue };
     if let Some(mask) = &options.mask {
-        let bits = mask.words().len() as u32 * 32;
-        // SAFETY: the queue is alive, and there are as many mask words as the bit count says.
-        let status = unsafe { (hsa.hsa_amd_queue_cu_set_mask)(raw, bits, mask.words().as_ptr()) };
-        if status == HSA_STATUS_CU_MASK_REDUCED as hsa_status_t {
-            // HSA_CU_MASK took CUs away, which was allowed above; but not all of them.
-            let left = reported_mask(&agent, queue);
-            if left.is_some_and(|words| words.iter().all(|&word| word == 0)) {
-                return Err(MaskError::Empty.into());
-            }
-        } else {
-            runtime.check("hsa_amd_queue_cu_set_mask", status).map_err(named)?;
-        }
+        set_mask(&agent, &options.label, queue, mask)?;
     }
-    if options.profiling {
-        // SAFETY: the queue is alive.
-        let status = unsafe { (hsa.hsa_amd_profiling_set_profiler_enabled)(raw, 1) };
-        runtime.check("hsa_amd_profiling_set_profiler_enabled", status).map_err(named)?;
-    }
+    enable_profiling(&options, queue)?;
     std::mem::forget(guard);
-    let parts = Parts {
-        agent: agent.clone(),
-        label: options.label,
-        mask: Mutex::new(options.mask),
-        queue,
-        kernargs,
-        profiling: options.profiling,
-        drain: options.drain,
-        fault,
-        owned: true,
-        empty,
-    };
+    let parts = parts(options, queue, kernargs, fault, true)?;
     // SAFETY: the queue was just made, as a multi-producer queue, and nobody else has it. `QueueState::close` destroys it, after which
     // nothing uses the port.
     let port = unsafe { HsaPort::new(hsa.clone(), queue) };
     // SAFETY: the queue is alive. Nothing was ever written to it, so both indices stand here.
     let start = unsafe { (hsa.hsa_queue_load_write_index_relaxed)(raw) };
-    let state = Arc::new(QueueState::new(parts, PacketRing::Own(Ring::new(port, start))));
-    let weak: Weak<QueueState> = Arc::downgrade(&state);
-    runtime.add_queue(weak, agent.handle());
+    let queue = finish(parts, PacketRing::Own(Ring::new(port, start)));
     drop(creation);
-    Ok(Queue::new(state))
+    Ok(queue)
+}
+
+fn enable_profiling(options: &QueueBuilder, queue: NonNull<hsa_queue_t>) -> Result<()> {
+    if !options.profiling {
+        return Ok(());
+    }
+    let runtime = options.agent.runtime();
+    // SAFETY: the queue is alive.
+    let status = unsafe { (runtime.hsa().hsa_amd_profiling_set_profiler_enabled)(queue.as_ptr(), 1) };
+    runtime.check("hsa_amd_profiling_set_profiler_enabled", status)
+}
+
+fn kernargs(options: &QueueBuilder) -> Result<Arc<Kernargs>> {
+    let bytes = options.kernarg_bytes.next_power_of_two();
+    let block = Block::host(&options.agent, PoolKind::Kernarg, bytes)?;
+    Ok(Arc::new(Kernargs { block, ring: KernargRing::new(bytes) }))
+}
+
+fn parts(
+    options: QueueBuilder,
+    queue: NonNull<hsa_queue_t>,
+    kernargs: Arc<Kernargs>,
+    fault: Arc<FaultCell>,
+    owned: bool,
+) -> Result<Parts> {
+    Ok(Parts {
+        empty: Arc::new(Program::new(&options.agent, std::iter::empty(), Plan::default())?),
+        agent: options.agent,
+        label: options.label,
+        mask: Mutex::new(options.mask),
+        queue,
+        // SAFETY: the queue is alive.
+        id: unsafe { queue.as_ref() }.id,
+        kernargs,
+        profiling: options.profiling,
+        drain: options.drain,
+        fault,
+        owned,
+    })
+}
+
+fn finish(parts: Parts, ring: PacketRing) -> Queue {
+    let agent = parts.agent.clone();
+    let state = Arc::new(QueueState::new(parts, ring));
+    let weak: Weak<QueueState> = Arc::downgrade(&state);
+    agent.runtime().add_queue(weak, agent.handle());
+    Queue::new(state)
+}
+
+impl QueueBuilder {
+    /// Adopts a queue that the caller made with this ROCr and that he (or a tool) may go on writing to: so that another HSA or HIP runtime can
+    /// embed this library. Slots are reserved with HSA's index functions, with what that loses: the packet processor may be sent to a
+    /// slot that is still being written. The size is the queue's own; every submission acquires at system scope, because nothing is known
+    /// of who else writes memory. Dropping the result drains our work and leaves the queue alone.
+    ///
+    /// The queue's errors go to the callback that it was made with: pass them on with [`Queue::report_error`], or our tokens wait for what
+    /// will never be complete.
+    ///
+    /// # Safety
+    /// `queue` must be a live multi-producer kernel dispatch queue of `agent` whose producers all use the index functions. It must outlive
+    /// the [`Queue`]; if that is dropped while its work cannot finish, it must not be destroyed before its GPU is done with it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a queue of another kind and for a mask given here (use [`Queue::remask`]); as [`QueueBuilder::create`].
+    pub unsafe fn adopt(self, queue: *mut hsa_queue_t) -> Result<Queue> {
+        let agent = self.agent.clone();
+        agent.check_alive()?;
+        self.check_kernargs()?;
+        let queue = NonNull::new(queue)
+            .ok_or_else(|| Error::Invalid("the queue to adopt is a null pointer".into()))?;
+        // SAFETY: the caller's promise.
+        let raw = unsafe { queue.as_ref() };
+        if raw.type_ != HSA_QUEUE_TYPE_MULTI || raw.features & HSA_QUEUE_FEATURE_KERNEL_DISPATCH == 0 {
+            return Err(Error::Invalid(format!(
+                "queue {} is not a multi-producer kernel dispatch queue (type {}, features {:#x}): we and its owner both write to it",
+                raw.id, raw.type_, raw.features
+            )));
+        }
+        if self.mask.is_some() {
+            return Err(Error::Invalid("a mask for a queue that is adopted: use Queue::remask".into()));
+        }
+        let runtime = agent.runtime();
+        let creation = runtime.lock_creation();
+        let kernargs = kernargs(&self)?;
+        let fault = Arc::new(FaultCell::new(runtime.failures().clone()));
+        enable_profiling(&self, queue)?;
+        let parts = parts(self, queue, kernargs, fault, false)?;
+        // SAFETY: the caller's promise.
+        let port = unsafe { HsaPort::new(runtime.hsa().clone(), queue) };
+        let queue = finish(parts, PacketRing::Shared(SharedRing::new(port)));
+        drop(creation);
+        Ok(queue)
+    }
 }
 
 /// Destroys a queue that was created but could not be set up.

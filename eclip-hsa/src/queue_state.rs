@@ -22,7 +22,7 @@ use crate::hold::{Hold, Kernargs};
 use crate::lane::Lane;
 use crate::packet::{Barrier, FenceScope, Header, Packet, PacketKind};
 use crate::packet_ring::PacketRing;
-use crate::pin::{Awaitable, Awaited, Pin, Seen};
+use crate::pin::{Awaitable, Seen};
 use crate::program::Program;
 use crate::ring::Refused;
 use crate::runtime::Sweep;
@@ -35,6 +35,8 @@ pub(crate) struct Parts {
     /// Changed only by [`crate::Queue::remask`].
     pub(crate) mask: Mutex<Option<CuMask>>,
     pub(crate) queue: NonNull<hsa_queue_t>,
+    /// ROCr's id of it.
+    pub(crate) id: u64,
     pub(crate) kernargs: Arc<Kernargs>,
     pub(crate) profiling: bool,
     /// How long dropping the queue waits.
@@ -61,6 +63,8 @@ pub(crate) struct QueueState {
     /// Everything below this position is proved by a submission with a signal. Behind `silent_end` if silent work needs a marker.
     marked: AtomicU64,
     failure: OnceLock<Arc<Failure>>,
+    /// How many failures there had been in the runtime when this queue was last found to be free of them.
+    unharmed: AtomicU64,
     closed: AtomicBool,
     /// Whether the HSA queue is there. Held while somebody else than its owner submits, and taken before it is destroyed.
     open: Mutex<bool>,
@@ -90,6 +94,7 @@ impl QueueState {
             silent_end: AtomicU64::new(0),
             marked: AtomicU64::new(lane.base),
             failure: OnceLock::new(),
+            unharmed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             open: Mutex::new(true),
             parts,
@@ -145,24 +150,26 @@ impl QueueState {
         Error::WouldBlock { queue: self.parts.label.clone(), what }
     }
 
-    /// Most packets and kernarg bytes of one submission.
-    pub(crate) fn limits(&self) -> (u64, u64) {
-        (u64::from(self.ring.size()), self.parts.kernargs.ring.largest())
-    }
-
     /// Why the queue takes nothing more, if so: its own error, its GPU's, or that it waits for work that was lost.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        // Until something has failed there is nothing to find.
-        if !self.parts.agent.runtime().failures().any() {
+        let failures = self.parts.agent.runtime().failures().count();
+        // Relaxed: the count itself is what matters, and it was acquired. Until something else fails there is nothing to find.
+        if failures == self.unharmed.load(Ordering::Relaxed) {
             return None;
         }
-        self.failure_at(u64::MAX, &mut Seen::default())
+        let failure = self.failure_at(u64::MAX, &mut Seen::default());
+        if failure.is_none() {
+            // Relaxed: as above. What is submitted later cannot wait for what is lost already: it is refused.
+            self.unharmed.store(failures, Ordering::Relaxed);
+        }
+        failure
     }
 
     /// Why what begins at `start` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
     /// not affected by it. It looks once at every submission that waits.
     fn failure_at(&self, start: u64, seen: &mut Seen) -> Option<Arc<Failure>> {
-        if !self.parts.agent.runtime().failures().any() {
+        // Relaxed: as in `failure`.
+        if self.parts.agent.runtime().failures().count() == self.unharmed.load(Ordering::Relaxed) {
             return None;
         }
         if let Some(failure) = self.own_failure() {
@@ -175,9 +182,7 @@ impl QueueState {
         waiting.sort_by_key(|ticket| std::cmp::Reverse(ticket.place.start));
         let cause = waiting.into_iter().find_map(|ticket| {
             // Copied, so that no two queues' locks are ever held at once.
-            let on: Vec<Awaited> = self.flights.inspect(ticket, |hold| {
-                hold.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited).collect()
-            })?;
+            let on = self.flights.inspect(ticket, Hold::awaited)?;
             on.iter().map(|work| work.has_happened(seen)).find_map(Result::err)
         })?;
         Some(Arc::new(Failure::Dependency { queue: self.parts.label.clone(), cause }))
@@ -198,7 +203,8 @@ impl QueueState {
         Some(self.failure.get_or_init(|| found).clone())
     }
 
-    fn destroyed(&self) -> Arc<Failure> {
+    /// Ends the queue: what is unfinished is lost, and nothing more is taken.
+    pub(crate) fn destroyed(&self) -> Arc<Failure> {
         let failure = || Arc::new(Failure::Destroyed { queue: self.parts.label.clone() });
         let failure = self.failure.get_or_init(failure).clone();
         self.parts.agent.runtime().failures().note();
@@ -257,8 +263,13 @@ impl QueueState {
     fn mark(&self) {
         // Relaxed: as in `note_marked`.
         if self.silent_end.load(Ordering::Relaxed) > self.marked.load(Ordering::Relaxed) {
-            // If there is no room, whoever called will come again.
-            let _ = self.while_open(|| self.barrier(FenceScope::Agent, Use::Polled));
+            // Not if somebody holds it: it may be this thread, which looks for a free slot in `barrier` and so comes here again.
+            // If that is so, or if there is no room, whoever called will come again.
+            if let Ok(open) = self.open.try_lock()
+                && *open
+            {
+                let _ = self.barrier(FenceScope::Agent, Use::Polled);
+            }
         }
     }
 
@@ -322,8 +333,14 @@ impl QueueState {
         }
     }
 
-    /// Takes the queue from the hardware. Called once, by its owner.
-    pub(crate) fn close(&self) {
+    /// Whether [`QueueState::close`] was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        // Acquire: pairs with the release in `close`.
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes the queue from the hardware. Called once, by its owner. An adopted queue is left alone.
+    pub(crate) fn close(self: &Arc<Self>) {
         let runtime = self.parts.agent.runtime();
         *self.open.lock().expect("no panic while it is held") = false;
         // After a memory fault the driver has evicted the queue, so nothing of it runs any more. ROCr's destructor can then
@@ -336,6 +353,12 @@ impl QueueState {
         // Release: pairs with the acquire in `is_open_on`.
         self.closed.store(true, Ordering::Release);
         self.flights.sweep_all();
+        if !self.parts.owned && self.flights.unfinished() > 0 && self.parts.agent.failure().is_none() {
+            // The GPU may still use what the work holds, and only its owner could stop the queue: it is never freed.
+            self.destroyed();
+            std::mem::forget(self.clone());
+            return;
+        }
         if self.flights.unfinished() > 0 && self.failure().is_none() {
             // Before the slots are marked as lost, so that a token which sees that finds the reason.
             self.destroyed();
@@ -354,10 +377,6 @@ impl Drop for QueueState {
 }
 
 impl Awaitable for QueueState {
-    fn is_complete(&self, ticket: Ticket) -> bool {
-        self.flights.poll(ticket) == Status::Done
-    }
-
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> std::result::Result<Status, Arc<Failure>> {
         match self.flights.poll(ticket) {
             Status::Done => return Ok(Status::Done),

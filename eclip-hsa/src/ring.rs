@@ -91,6 +91,7 @@ impl<P: Port> Ring<P> {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn port(&self) -> &P {
         &self.port
     }

@@ -176,6 +176,14 @@ impl Scheduler {
         &self.shared.pool
     }
 
+    /// Gives the pool back, to replace a dead queue in it for example ([`Pool::replace`]). There must be no workers and no other handle.
+    ///
+    /// # Errors
+    /// The scheduler, if there is one.
+    pub fn into_pool(self) -> Result<Pool, Self> {
+        Arc::try_unwrap(self.shared).map(|shared| shared.pool).map_err(|shared| Self { shared })
+    }
+
     /// The policy.
     pub fn policy(&self) -> Policy {
         self.shared.policy

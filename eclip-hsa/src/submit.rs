@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::counts::PacketCounts;
 use crate::depend::{Clock, Decision, Dep, NO_LANE, Stamp, View, decide};
 use crate::dispatch::Arg;
 use crate::error::{Error, Result};
@@ -210,7 +209,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
         std::slice::from_raw_parts_mut(place, program.image.len())
     };
     for patch in order.patches {
-        patch.apply(program, out)?;
+        patch.apply(program.agent(), &program.kernels, out)?;
     }
     Ok(program.shift_to(place as u64))
 }
@@ -280,9 +279,15 @@ fn dependencies(
     Ok(())
 }
 
-/// As [`try_submit`], waiting for room. No lock is held while waiting.
+/// As [`try_submit`], waiting for room.
 pub(crate) fn submit(queue: &Arc<QueueState>, order: &Order<'_>, timeout: Duration) -> Result<Token> {
-    let mut full = match try_submit(queue, order) {
+    patience(timeout, || try_submit(queue, order))
+}
+
+/// Tries until there is room or the time is over. No lock is held while waiting.
+#[inline]
+pub(crate) fn patience(timeout: Duration, mut attempt: impl FnMut() -> Result<Token>) -> Result<Token> {
+    let mut full = match attempt() {
         Err(error @ Error::WouldBlock { .. }) => error,
         other => return other,
     };
@@ -296,7 +301,7 @@ pub(crate) fn submit(queue: &Arc<QueueState>, order: &Order<'_>, timeout: Durati
             _ => std::thread::sleep(Duration::from_micros(50)),
         }
         tries = tries.saturating_add(1);
-        match try_submit(queue, order) {
+        match attempt() {
             Err(error @ Error::WouldBlock { .. }) => full = error,
             other => return other,
         }

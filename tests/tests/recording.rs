@@ -1,0 +1,135 @@
+//! Recordings: whole requests over several queues, replayed with new arguments.
+
+use eclip_hsa::{Error, KernelGroup, Patch, Queue, Recording};
+use eclip_tests::{Gpu, PATIENCE, gpu, newest_queue};
+
+const N: u32 = 1024;
+
+fn queues(gpu: &Gpu, count: usize) -> Vec<Queue> {
+    (0..count)
+        .map(|n| Queue::builder(&gpu.agent).label(format!("queue {n}")).size(256).create().unwrap())
+        .collect()
+}
+
+/// Fills x on queue 0, copies it to y on queue 1, y to z on queue 0; increments z on queue 2 and queue 0 at once.
+struct Request {
+    recording: Recording,
+    z: eclip_hsa::Buffer<u32>,
+}
+
+fn request(gpu: &Gpu) -> Request {
+    let module = gpu.module("vector");
+    let [fill, copy] = ["fill_u32", "copy_u32"].map(|name| module.kernel(name).unwrap());
+    let [x, y, z] = [0, 1, 2].map(|_| gpu.agent.alloc::<u32>(N as usize).unwrap());
+    let (grid, group) = ([N, 1, 1], [256, 1, 1]);
+    let of = |dispatch| KernelGroup::of(dispatch).unwrap();
+    let mut recorder = Recording::builder(&gpu.agent);
+    let a = recorder.add(&of(fill.dispatch(grid, group).arg(&x).arg(1u32).arg(N)), 0, &[]).unwrap();
+    let b = recorder.add(&of(copy.dispatch(grid, group).arg(&x).arg(&y).arg(N)), 1, &[a]).unwrap();
+    let c = recorder.add(&of(copy.dispatch(grid, group).arg(&y).arg(&x).arg(N)), 0, &[a, b]).unwrap();
+    recorder.add(&of(copy.dispatch(grid, group).arg(&x).arg(&z).arg(N)), 2, &[a, b, c]).unwrap();
+    Request { recording: recorder.build().unwrap(), z }
+}
+
+#[test]
+fn a_request_hops_between_queues_and_is_replayed_with_new_arguments() {
+    let gpu = gpu();
+    let queues = queues(&gpu, 3);
+    let Request { recording, z } = request(&gpu);
+    // Four kernels, three hops, an end on each queue.
+    assert_eq!((recording.len(), recording.packets(), recording.segments()), (4, 4 + 3 + 3, 4));
+    for round in [7u32, 8, 9] {
+        let patches = [Patch::new(0, 1, round)];
+        recording.on(&queues).patch(&patches).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+        assert_eq!(z.to_vec().unwrap(), [round; N as usize]);
+    }
+    // What was patched is as recorded again.
+    recording.on(&queues).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    assert_eq!(z.to_vec().unwrap(), [1; N as usize]);
+}
+
+#[test]
+fn replays_overlap_and_forgotten_tokens_cost_nothing() {
+    let gpu = gpu();
+    let queues = queues(&gpu, 3);
+    let Request { recording, z } = request(&gpu);
+    let mut last = None;
+    for round in 0..200u32 {
+        let patches = [Patch::new(0, 1, round)];
+        // One after the other, or the rounds would write the same buffers at once.
+        let replay = recording.on(&queues).patch(&patches);
+        last = Some(replay.after(last.as_slice()).submit(PATIENCE).unwrap());
+    }
+    last.unwrap().wait_timeout(PATIENCE).unwrap();
+    assert_eq!(z.to_vec().unwrap(), [199; N as usize]);
+    drop(recording);
+    queues.iter().for_each(|queue| queue.drain(PATIENCE).unwrap());
+}
+
+#[test]
+fn a_request_that_does_not_fit_leaves_nothing_behind() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let first = Queue::builder(&gpu.agent).size(64).create().unwrap();
+    let second = Queue::builder(&gpu.agent).size(64).create().unwrap();
+    sim.processor().stall_queue(newest_queue(&sim)).unwrap();
+    let queues = [first, second];
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
+    let mut recorder = Recording::builder(&gpu.agent);
+    let a = recorder.add(&group, 0, &[]).unwrap();
+    let mut last = a;
+    for _ in 0..20 {
+        last = recorder.add(&group, 1, &[last]).unwrap();
+    }
+    let recording = recorder.build().unwrap();
+    let mut tokens = Vec::new();
+    let refused = loop {
+        match recording.on(&queues).try_submit() {
+            Ok(token) => tokens.push(token),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::WouldBlock { .. }), "{refused}");
+    assert_eq!(tokens.len(), 2, "each takes 22 of the 64 slots of the queue that stands still");
+    // The room that was set aside came back.
+    for _ in 0..64 - 2 * 22 {
+        group.on(&queues[1]).try_submit().unwrap();
+    }
+    assert!(group.on(&queues[1]).try_submit().is_err());
+    sim.processor().resume_queue(newest_queue(&sim)).unwrap();
+    tokens.iter().for_each(|token| token.wait_timeout(PATIENCE).unwrap());
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let gpu = gpu();
+    let queues = queues(&gpu, 2);
+    let Request { recording, .. } = request(&gpu);
+    let error = recording.on(&queues).try_submit().unwrap_err().to_string();
+    assert!(error.contains("uses queue 2, but 2 were given"), "{error}");
+    assert!(Recording::builder(&gpu.agent).build().is_err());
+    for patch in
+        [Patch::new(4, 0, 1u32), Patch::new(0, 3, 1u32), Patch::new(0, 1, 1u8), Patch::new(0, 0, 1u64)]
+    {
+        let more = self::queues(&gpu, 3);
+        assert!(recording.on(&more).patch(&[patch]).try_submit().is_err());
+        assert!(more.iter().all(|queue| queue.packet_counts() == Default::default()));
+    }
+}
+
+#[test]
+fn losing_one_queue_ends_the_request() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let mut queues = queues(&gpu, 2);
+    let stuck = Queue::builder(&gpu.agent).label("stuck").drain_timeout(Default::default()).create().unwrap();
+    sim.processor().stall_queue(newest_queue(&sim)).unwrap();
+    queues.insert(1, stuck);
+    let Request { recording, .. } = request(&gpu);
+    let token = recording.on(&queues).submit(PATIENCE).unwrap();
+    assert!(!token.is_done().unwrap());
+    drop(queues.remove(1));
+    let error = token.wait().unwrap_err().to_string();
+    assert!(error.contains("stuck was destroyed"), "{error}");
+}
