@@ -3,7 +3,9 @@
 use std::thread;
 
 use eclip_hsa::plan::{PlanDocument, PlanProblem};
-use eclip_hsa::{Buffer, CuMask, Error, Kernel, Patch, Plan, Policy, Pool, Prepared, Scheduler, Visibility, Worker};
+use eclip_hsa::{
+    Buffer, CuMask, Error, Kernel, Patch, Plan, Policy, Pool, Prepared, Scheduler, Visibility, Worker,
+};
 use eclip_tests::{Gpu, PATIENCE, gpu};
 use kfd_sim::control::Device;
 use kfd_sim::cp::{DispatchRecord, PacketType};
@@ -435,4 +437,40 @@ fn a_dead_queue_is_a_clear_error_and_the_other_worker_goes_on() {
     chain.submit(&mut other, 0);
     other.wait(PATIENCE).unwrap();
     chain.check();
+}
+
+#[test]
+fn full_rings_hold_a_worker_up_and_nothing_else() {
+    let gpu = gpu();
+    let plan = plan();
+    let pool = Scheduler::pool(&gpu.agent, &plan, Policy::Eclip).unwrap().each(|queue| queue.size(64));
+    let scheduler = Scheduler::new(pool.build().unwrap(), &plan, Policy::Eclip).unwrap();
+    let workers = run(&gpu, &scheduler, 400);
+    assert!(workers.iter().all(|worker| worker.total().kernels == 400 * KERNELS as u64));
+    drop(workers);
+    assert_eq!(scheduler.into_pool().unwrap().queues().len(), 8);
+}
+
+/// The plan with one default queue for both workers, and half of their kernels on it.
+fn sharing() -> Plan {
+    changed(|plan| {
+        for worker in &mut plan.workers {
+            worker.default = "W1 all".into();
+            worker.kernels.iter_mut().step_by(2).for_each(|kernel| kernel.queue = "W1 all".into());
+        }
+    })
+}
+
+#[test]
+fn workers_may_share_their_default_queue() {
+    let gpu = gpu();
+    let plan = sharing();
+    let scheduler = scheduler(&gpu, &plan, Policy::Eclip);
+    for worker in run(&gpu, &scheduler, 50) {
+        let total = worker.total();
+        assert_eq!((total.kernels, total.unknown), (50 * KERNELS as u64, 0));
+        assert_eq!(total.barriers + total.elisions, total.switches);
+    }
+    let error = Scheduler::pool(&gpu.agent, &plan, Policy::KwIoctl).unwrap_err().to_string();
+    assert!(error.contains("policy kw-ioctl changes the mask of each worker's default queue"), "{error}");
 }
