@@ -92,6 +92,7 @@ mod sync;
 pub mod agent;
 pub mod budget;
 pub mod code_object;
+pub mod completion;
 pub mod counts;
 pub mod cu_mask;
 pub mod depend;
@@ -117,6 +118,7 @@ pub mod topology;
 pub mod visibility;
 
 pub use agent::Agent;
+pub use completion::{Completion, Completions};
 pub use counts::PacketCounts;
 pub use cu_mask::{CuMask, MaskRules};
 pub use dispatch::{Arg, Dispatch};
