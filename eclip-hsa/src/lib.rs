@@ -41,6 +41,9 @@
 //! [`KernelGroup`]s and gives [`Token`]s. Packets ([`packet`]), masks ([`cu_mask`]), argument layouts ([`kernarg`]) and code objects
 //! ([`code_object`]) are plain data and need no device.
 //!
+//! A [`Plan`], read from a file, says which queue each kernel of each worker takes. A [`Scheduler`] carries it out under one of five
+//! [`Policy`]s; its [`Worker`]s are in-order streams. [`route`] does the same for AQL packets that somebody else wrote.
+//!
 //! # Soundness
 //! A kernel can write anywhere, so loading code is `unsafe`, in one place: [`Module::from_file`] and [`Module::from_bytes`].
 //! Whoever loads a module vouches that its kernels keep to the buffers and counts that they are given. Everything after that is

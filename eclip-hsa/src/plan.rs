@@ -38,6 +38,7 @@
 //! assert_eq!(eclip_hsa::Plan::parse("again", &plan.to_toml()).unwrap().document(), plan.document());
 //! ```
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -107,11 +108,14 @@ impl Plan {
         let whole = |problem| PlanError { name: name.clone(), line: None, field: String::new(), problem };
         let unreadable =
             |error: std::io::Error| whole(PlanProblem::Unreadable(error.to_string().as_str().into()));
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        if bytes > MAX_BYTES {
-            return Err(whole(PlanProblem::TooLarge { what: "bytes", found: bytes, limit: MAX_BYTES }));
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let (found, limit) = (file.metadata().map_err(unreadable)?.len(), MAX_BYTES);
+        if found > limit {
+            return Err(whole(PlanProblem::TooLarge { what: "bytes", found, limit }));
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let mut text = String::new();
+        // Some files have no size and never end. One byte more than the limit is found out below.
+        file.take(limit + 1).read_to_string(&mut text).map_err(unreadable)?;
         Self::parse(name, &text)
     }
 

@@ -437,6 +437,22 @@ fn a_dead_queue_is_a_clear_error_and_the_other_worker_goes_on() {
     chain.submit(&mut other, 0);
     other.wait(PATIENCE).unwrap();
     chain.check();
+    // A new worker begins anew, up to the kernel that goes to the dead queue.
+    drop(worker);
+    let mut worker = scheduler.worker("W1").unwrap();
+    let chain = Chain::new(&gpu, &worker, 1);
+    for kernel in &chain.kernels[..KERNELS - 1] {
+        worker.submit(kernel).unwrap();
+    }
+    assert!(matches!(worker.submit(&chain.kernels[KERNELS - 1]), Err(Error::Failed(_))));
+    worker.wait(PATIENCE).unwrap();
+    // With the queue replaced all is well.
+    drop((worker, other));
+    let mut pool = scheduler.into_pool().unwrap();
+    let dead = pool.queues().iter().position(|queue| queue.failure().is_some()).unwrap();
+    pool.replace(dead).unwrap();
+    let scheduler = Scheduler::new(pool, &plan, Policy::Eclip).unwrap();
+    run(&gpu, &scheduler, 5);
 }
 
 #[test]

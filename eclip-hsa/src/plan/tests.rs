@@ -198,6 +198,22 @@ fn an_empty_plan_is_none() {
     assert!(missing.contains("/nonexistent/plan.toml: cannot read it: No such file"), "{missing}");
 }
 
+#[test]
+fn files_are_read_and_never_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.toml");
+    let plan = Plan::parse("small", SMALL).unwrap();
+    std::fs::write(&path, plan.to_toml()).unwrap();
+    assert_eq!(Plan::load(&path).unwrap().document(), plan.document());
+    std::fs::write(&path, SMALL.replace("W1 15\" }", "W1 16\" }")).unwrap();
+    let error = Plan::load(&path).unwrap_err();
+    assert_eq!((error.line, &*error.field), (Some(28), "worker[0].kernels[2].queue"));
+    std::fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(matches!(Plan::load(&path).unwrap_err().problem, PlanProblem::Unreadable(_)));
+    let endless = Plan::load("/dev/zero").unwrap_err();
+    assert!(matches!(endless.problem, PlanProblem::TooLarge { what: "bytes", .. }), "{endless}");
+}
+
 fn pool() -> PoolDescription {
     let topology = Arc::new(CuTopology::uniform(4, 1, 15).unwrap());
     let mask = |engines: &[u32]| CuMask::shader_engines(&topology, engines).unwrap();

@@ -34,6 +34,10 @@ pub struct Prepared {
 /// A worker of the plan. Made by [`Scheduler::worker`](super::Scheduler::worker).
 ///
 /// Dropping it waits for nothing: what was submitted goes on.
+///
+/// When work is lost because a queue died, everything behind it in the stream is lost too, and every further call says so. A worker
+/// of the same name that is taken after dropping this one begins anew; [`Scheduler::into_pool`](super::Scheduler::into_pool) says how the
+/// queue is replaced.
 pub struct Worker {
     shared: Arc<Shared>,
     index: usize,
