@@ -263,8 +263,13 @@ impl QueueState {
     fn mark(&self) {
         // Relaxed: as in `note_marked`.
         if self.silent_end.load(Ordering::Relaxed) > self.marked.load(Ordering::Relaxed) {
+            // Not if somebody holds it: he submits right now, or takes the queue away.
             // If there is no room, whoever called will come again.
-            let _ = self.while_open(|| self.barrier(FenceScope::Agent, Use::Polled));
+            if let Ok(open) = self.open.try_lock()
+                && *open
+            {
+                let _ = self.barrier(FenceScope::Agent, Use::Polled);
+            }
         }
     }
 
