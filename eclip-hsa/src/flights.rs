@@ -324,19 +324,12 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
     pub(crate) fn sweep_all(&self) -> u32 {
         // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed);
-        let mut retired = 0;
-        // Twice if something was found: it may have proved silent ones in earlier slots.
-        loop {
-            let done = |index: &u32| {
-                self.pending_in(*index)
-                    .is_some_and(|ticket| self.is_done(ticket) && self.retire_and_free(ticket))
-            };
-            let found = (0..fresh).filter(done).count() as u32;
-            retired += found;
-            if found == 0 {
-                return retired;
-            }
-        }
+        let done = |index: &u32| {
+            self.pending_in(*index).is_some_and(|ticket| self.is_done(ticket) && self.retire_and_free(ticket))
+        };
+        let found = (0..fresh).filter(done).count() as u32;
+        // Twice if something was found: it may have proved silent ones in earlier slots. Not more often, for others may go on submitting.
+        if found == 0 { 0 } else { found + (0..fresh).filter(done).count() as u32 }
     }
 
     fn pending_in(&self, index: u32) -> Option<Ticket> {
@@ -394,15 +387,13 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
 
     /// Lets go of the cargo. For the thread that moved the slot to `Retiring`.
     fn empty(&self, slot: &Slot<S, C>, complete: bool) {
-        slot.cargo.with_mut(|cargo| {
-            // Relaxed: ordered by the state word.
-            if slot.watched.load(Ordering::Relaxed) {
-                // Whoever is looking is done when the lock is ours, and nobody else begins: the slot is not pending.
-                drop(self.looking.lock().expect("no panic while it is held"));
-            }
-            // SAFETY: the slot is `Retiring`, so only this thread has the cargo.
-            unsafe { (*cargo).release(complete.then_some(&slot.signal)) };
-        });
+        // Relaxed: ordered by the state word.
+        if slot.watched.load(Ordering::Relaxed) {
+            // Whoever is looking is done when the lock is ours, and nobody else begins: the slot is not pending.
+            drop(self.looking.lock().expect("no panic while it is held"));
+        }
+        // SAFETY: the slot is `Retiring`, so only this thread has the cargo.
+        slot.cargo.with_mut(|cargo| unsafe { (*cargo).release(complete.then_some(&slot.signal)) });
     }
 
     /// Ends a submission that is complete.

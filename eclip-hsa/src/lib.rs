@@ -88,6 +88,7 @@ mod signal;
 mod status;
 mod submit;
 mod sync;
+mod turn;
 
 pub mod agent;
 pub mod budget;

@@ -146,12 +146,13 @@ impl<P: Port> Ring<P> {
 
     /// Takes `count` consecutive slots of those that were promised to the caller.
     pub(crate) fn reserve_promised(&self, count: u64) -> u64 {
-        // Relaxed: as in `take`. The index goes up by as much as the promise goes down.
+        // Acquire: pairs with the release in `take`. These need not be the slots that were free when the promise was made: whoever took
+        // those found that these are free as well. The index goes up by as much as the promise goes down.
         let before =
-            self.taken.fetch_add((count << Taken::PROMISED_BITS).wrapping_sub(count), Ordering::Relaxed);
+            self.taken.fetch_add((count << Taken::PROMISED_BITS).wrapping_sub(count), Ordering::Acquire);
         debug_assert!(Taken(before).promised() >= count);
-        // Acquire: pairs with the release in `take`, where the room for the promise was found.
-        Taken(before).next(self.known_read.load(Ordering::Acquire))
+        // Relaxed: any index that is near.
+        Taken(before).next(self.known_read.load(Ordering::Relaxed))
     }
 
     /// Gives promised slots back.
@@ -182,11 +183,12 @@ impl<P: Port> Ring<P> {
                     return Err(Refused::Full);
                 }
             }
-            // Relaxed: the counter only hands out ranges; what is written to them is ordered by `Prefix`.
+            // Release: pairs with the acquire in `reserve_promised`, whose slots are free because of what was found here. Otherwise the
+            // counter only hands out ranges; what is written to them is ordered by `Prefix`.
             match self.taken.compare_exchange_weak(
                 taken.0,
                 Taken::new(start + now, taken.promised() + later).0,
-                Ordering::Relaxed,
+                Ordering::Release,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok(start),
