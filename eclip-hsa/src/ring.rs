@@ -248,6 +248,7 @@ impl<'a, P: Port> Slots<'a, P> {
 mod tests {
     use super::*;
     use crate::packet::{Barrier, Header, PacketKind};
+    use proptest::prelude::*;
     use std::sync::atomic::{AtomicBool, AtomicU32};
 
     /// Ring memory and indices in plain atomics, with a consumer that checks what it is shown.
@@ -372,6 +373,50 @@ mod tests {
         }
         assert_eq!(ring.port().consume(), None);
         assert_eq!(ring.try_push(&vec![packet(0); 4]), Ok(4));
+    }
+
+    proptest! {
+        /// Slots taken, promised and given back, around the places where the packed index comes back to zero.
+        #[test]
+        fn slots_are_counted_right_around_the_wrap(
+            lap in 0u64..4,
+            before in 0u64..40,
+            steps in proptest::collection::vec((0u8..5, 1u64..5), 1..60),
+        ) {
+            let start = (lap << 43).saturating_sub(before);
+            let port = Fake::new(8);
+            port.read.store(start, Ordering::Relaxed);
+            let ring = Ring::new(port, start);
+            let (mut next, mut promised, mut read) = (start, 0, start);
+            for (step, count) in steps {
+                let fits = next + promised + count <= read + 8;
+                let room = if fits { Ok(()) } else { Err(Refused::Full) };
+                match step {
+                    0 => {
+                        prop_assert_eq!(ring.reserve(count), room.map(|()| next));
+                        next += if fits { count } else { 0 };
+                    }
+                    1 => {
+                        prop_assert_eq!(ring.promise(count), room);
+                        promised += if fits { count } else { 0 };
+                    }
+                    2 if promised >= count => {
+                        prop_assert_eq!(ring.reserve_promised(count), next);
+                        (next, promised) = (next + count, promised - count);
+                    }
+                    3 if promised >= count => {
+                        ring.give_back(count);
+                        promised -= count;
+                    }
+                    _ => {
+                        read = next.min(read + count);
+                        ring.port().read.store(read, Ordering::Relaxed);
+                    }
+                }
+            }
+            let taken = Taken(ring.taken.load(Ordering::Relaxed));
+            prop_assert_eq!((taken.next(read), taken.promised()), (next, promised));
+        }
     }
 
     #[test]
