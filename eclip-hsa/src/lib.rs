@@ -93,6 +93,7 @@ mod turn;
 pub mod agent;
 pub mod budget;
 pub mod code_object;
+pub mod completion;
 pub mod counts;
 pub mod cu_mask;
 pub mod depend;
@@ -114,6 +115,7 @@ pub mod topology;
 pub mod visibility;
 
 pub use agent::Agent;
+pub use completion::{Completion, Completions};
 pub use counts::PacketCounts;
 pub use cu_mask::{CuMask, MaskRules};
 pub use dispatch::{Arg, Dispatch};

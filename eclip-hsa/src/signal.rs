@@ -88,6 +88,17 @@ impl Signal {
         self.agent.runtime()
     }
 
+    /// Whether a thread can sleep on it in the driver.
+    pub(crate) fn can_sleep(&self) -> bool {
+        self.interrupt
+    }
+
+    /// Sets the counter to zero and wakes whoever sleeps on it.
+    pub(crate) fn ring(&self) {
+        // SAFETY: the signal is alive. screlease: pairs with the acquire of whoever is woken.
+        unsafe { (self.runtime().hsa().hsa_signal_store_screlease)(self.handle, 0) };
+    }
+
     /// Waits until the counter is zero or `timeout` is over; true if it is zero. ROCr spins for 200 us, then sleeps in the
     /// driver. A polled signal is looked at here: ROCr would spin on it for the whole time (and warns against it).
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
@@ -184,6 +195,28 @@ impl Signal {
         let stale = self.last_end.swap(time.end, Ordering::Relaxed) == time.end;
         (status == HSA_STATUS_SUCCESS && time.end != 0 && !stale)
             .then(|| GpuTime { start_ns: ns(time.start), end_ns: ns(time.end) })
+    }
+}
+
+/// Sleeps until one of the counters is zero or `timeout` is over. All must be signals that a thread can sleep on.
+pub(crate) fn wait_any(signals: &[&Signal], timeout: Duration) {
+    let Some(first) = signals.first() else { return };
+    let runtime = first.runtime();
+    let mut handles: Vec<hsa_signal_t> = signals.iter().map(|signal| signal.handle).collect();
+    let mut conditions = vec![HSA_SIGNAL_CONDITION_LT; handles.len()];
+    let mut values = vec![1i64; handles.len()];
+    let ticks = runtime.ticks(timeout.as_nanos());
+    // SAFETY: the signals are alive, and the three lists have as many entries as is said; no value is asked for.
+    unsafe {
+        (runtime.hsa().hsa_amd_signal_wait_any)(
+            handles.len() as u32,
+            handles.as_mut_ptr(),
+            conditions.as_mut_ptr(),
+            values.as_mut_ptr(),
+            ticks,
+            HSA_WAIT_STATE_BLOCKED,
+            std::ptr::null_mut(),
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Failure, Result};
 use crate::flights::{Pinned, Status, Ticket};
 use crate::pin::{Awaitable, Pin, Seen};
 use crate::queue_state::QueueState;
-use crate::signal::{GpuTime, LOOK_EVERY, TimeCell};
+use crate::signal::{GpuTime, LOOK_EVERY, Signal, TimeCell};
 use crate::visibility::Visibility;
 
 /// Submitted work.
@@ -147,7 +147,7 @@ impl Token {
         self.queue.status(self.ticket, &mut Seen::default())
     }
 
-    fn check_visible(&self) -> Result<()> {
+    pub(crate) fn check_visible(&self) -> Result<()> {
         if self.visibility == Visibility::System {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Token {
         }
         match self.pin()? {
             Some(pin) => {
-                if let Some(signal) = self.queue.flights().signal(self.ticket.slot).current() {
+                if let Some(signal) = self.signal() {
                     signal.wait(timeout);
                 }
                 drop(pin);
@@ -179,6 +179,11 @@ impl Token {
             None => std::thread::yield_now(),
         }
         self.is_done()
+    }
+
+    /// The signal. Call while it is pinned.
+    pub(crate) fn signal(&self) -> Option<&Signal> {
+        self.queue.flights().signal(self.ticket.slot).current()
     }
 
     /// Keeps the signal from being used again; `None` if the work is not pending any more.
