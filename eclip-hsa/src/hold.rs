@@ -23,8 +23,14 @@ pub(crate) struct Kernargs {
 
 /// See the module's text.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Hold {
     pub(crate) program: Option<Arc<Program>>,
+    /// Whether there is anything else. Set it with the first thing.
+    pub(crate) more: bool,
+    /// Whether the first packet has a signal of its own.
+    pub(crate) timed_first: bool,
+    pub(crate) time: Option<TimeCell>,
     pub(crate) kernargs: Option<(Arc<Kernargs>, KernargRange)>,
     /// Buffers beside the program's.
     pub(crate) buffers: Vec<BufferRef>,
@@ -32,9 +38,6 @@ pub(crate) struct Hold {
     pub(crate) waits: Vec<Wait>,
     /// Other work whose loss is the submission's loss, too.
     pub(crate) fate: Vec<Awaited>,
-    pub(crate) time: Option<TimeCell>,
-    /// Whether the first packet has a signal of its own.
-    pub(crate) timed_first: bool,
     /// Whatever else must live so long.
     pub(crate) other: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -64,18 +67,28 @@ impl Dependency for Wait {
 
 impl Cargo<Signals> for Hold {
     fn is_watched(&self) -> bool {
-        !self.waits.is_empty() || !self.fate.is_empty()
+        self.more && (!self.waits.is_empty() || !self.fate.is_empty())
     }
 
     #[inline]
     fn release(&mut self, complete: Option<&Signals>) {
+        let program = self.program.take();
+        if self.more {
+            self.release_more(complete);
+        }
+        if let Some(program) = program {
+            program.leave();
+        }
+    }
+}
+
+impl Hold {
+    fn release_more(&mut self, complete: Option<&Signals>) {
+        self.more = false;
         if let Some(cell) = self.time.take() {
             let first = std::mem::take(&mut self.timed_first);
             // Set once: a submission completes once. Lost work has no times.
             let _ = cell.set(complete.and_then(|signals| signals.times(first)));
-        }
-        if let Some(program) = self.program.take() {
-            program.leave();
         }
         if let Some((kernargs, range)) = self.kernargs.take() {
             kernargs.ring.release(range);

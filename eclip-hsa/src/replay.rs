@@ -325,7 +325,10 @@ fn send(
         {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
             buffer.block.enter()?;
-            claim.cargo(|hold| hold.buffers.push(buffer.clone()));
+            claim.cargo(|hold| {
+                hold.more = true;
+                hold.buffers.push(buffer.clone());
+            });
         }
     }
     let mut waits = false;
@@ -401,6 +404,7 @@ fn send(
         let Some(lane) = &mut lanes[number] else { continue };
         let Some(mut claim) = lane.claim.take() else { continue };
         claim.cargo(|hold| {
+            hold.more = true;
             hold.other = Some(instance.clone());
             for (queue, ticket) in
                 recorded.parts[number].waits_for.iter().filter_map(|&part| tickets[part].as_ref())
@@ -418,7 +422,7 @@ fn send(
             }
         });
         // While the slot is ours.
-        lane.queue.count(claim.slot(), &request.counts[number]);
+        lane.queue.count(&request.counts[number]);
         if number == last {
             claim.launch(lane.place, false, &Clock::default());
         } else {

@@ -4,7 +4,7 @@
 //! driver; a *polled* one has no driver event. Any thread may use a signal.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -233,33 +233,44 @@ pub(crate) enum Use {
 /// The signals of one slot: made when first needed, then used again.
 #[derive(Default)]
 pub(crate) struct Signals {
+    /// Where the present submission's counter is, if it can be reached without a call; so that looking at it touches little memory. Relaxed, as
+    /// `in_use`.
+    counter: AtomicPtr<i64>,
+    /// The [`Use`] of the present submission. Relaxed: the slot's state word orders it.
+    in_use: AtomicU8,
+    made: Box<Made>,
+}
+
+#[derive(Default)]
+struct Made {
     interrupt: OnceLock<Signal>,
     polled: OnceLock<Signal>,
     /// For the first packet, where its start is wanted and it is not the last.
     first: OnceLock<Signal>,
-    /// The [`Use`] of the present submission. Relaxed: the slot's state word orders it.
-    in_use: AtomicU8,
 }
 
 impl Signals {
     /// The signal for a submission, made if need be. For the slot's owner.
     #[inline]
     pub(crate) fn prepare(&self, agent: &Agent, kind: Use) -> Result<&Signal> {
+        let signal = match kind {
+            Use::Interrupt => made(&self.made.interrupt, || Signal::new(agent)),
+            Use::Polled => made(&self.made.polled, || Signal::polled(agent)),
+        }?;
         self.in_use.store(kind as u8, Ordering::Relaxed);
-        match kind {
-            Use::Interrupt => made(&self.interrupt, || Signal::new(agent)),
-            Use::Polled => made(&self.polled, || Signal::polled(agent)),
-        }
+        let counter = signal.counter.map_or(std::ptr::null_mut(), NonNull::as_ptr);
+        self.counter.store(counter, Ordering::Relaxed);
+        Ok(signal)
     }
 
     /// The signal for the first packet of a submission.
     pub(crate) fn prepare_first(&self, agent: &Agent) -> Result<&Signal> {
-        made(&self.first, || Signal::polled(agent))
+        made(&self.made.first, || Signal::polled(agent))
     }
 
     /// Arms the signal that was prepared for the first packet.
     pub(crate) fn arm_first(&self) {
-        if let Some(signal) = self.first.get() {
+        if let Some(signal) = self.made.first.get() {
             signal.arm(1);
         }
     }
@@ -268,9 +279,9 @@ impl Signals {
     #[inline]
     pub(crate) fn current(&self) -> Option<&Signal> {
         if self.in_use.load(Ordering::Relaxed) == Use::Interrupt as u8 {
-            self.interrupt.get()
+            self.made.interrupt.get()
         } else {
-            self.polled.get()
+            self.made.polled.get()
         }
     }
 
@@ -278,7 +289,7 @@ impl Signals {
     pub(crate) fn times(&self, first: bool) -> Option<GpuTime> {
         let mut time = self.current()?.times()?;
         if first {
-            time.start_ns = self.first.get()?.times()?.start_ns;
+            time.start_ns = self.made.first.get()?.times()?.start_ns;
         }
         Some(time)
     }
@@ -296,7 +307,13 @@ fn made(cell: &OnceLock<Signal>, make: impl FnOnce() -> Result<Signal>) -> Resul
 impl Completion for Signals {
     #[inline]
     fn is_done(&self) -> bool {
-        self.current().is_none_or(Signal::is_zero)
+        let counter = self.counter.load(Ordering::Relaxed);
+        if counter.is_null() {
+            return self.current().is_none_or(Signal::is_zero);
+        }
+        // Acquire: as in `Signal::is_zero`.
+        // SAFETY: the counter is that of a signal of this slot, which lives as long as the slot.
+        unsafe { AtomicI64::from_ptr(counter) }.load(Ordering::Acquire) < 1
     }
 }
 

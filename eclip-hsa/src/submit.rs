@@ -67,38 +67,40 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let failures = queue.failures();
     let mut claim = queue.claim()?;
+    let (signals, hold) = claim.parts();
+    program.enter(order.visibility)?;
+    hold.program = Some(program.clone());
     let timed = parts.profiling && order.visibility != Visibility::Queue;
-    let time = timed.then(TimeCell::default);
-    let (shift, decision, mut view, host_writes) = claim.cargo(|hold| {
-        hold.time = time.clone();
-        program.enter(order.visibility)?;
-        hold.program = Some(program.clone());
-        let shift = arguments(queue, order, hold)?;
-        // After the buffers were taken: what the host wrote into them is counted.
-        let host_writes = parts.agent.host_writes();
-        let mut decision = Decision::default();
+    if timed {
+        hold.more = true;
+        hold.time = Some(TimeCell::default());
+    }
+    let shift = arguments(queue, order, hold)?;
+    // After the buffers were taken: what the host wrote into them is counted.
+    let host_writes = parts.agent.host_writes();
+    let mut decision = Decision::default();
+    if !(order.after.is_empty() && order.signals.is_empty()) {
         dependencies(queue, order, hold, &mut decision)?;
-        let clock = queue.clock();
-        let mut view = View { queue: queue.lane().queue, barrier: clock.barrier(), clock: Clock::default() };
-        if !hold.waits.is_empty() || order.visibility != Visibility::Queue {
-            view.clock = clock.load();
-        }
-        if !hold.waits.is_empty() {
-            let needed = decide(&view, &mut hold.waits);
-            decision.barrier_bit = needed.barrier_bit;
-            decision.elsewhere |= needed.elsewhere;
-            decision.elided.epoch = needed.elided.epoch;
-            decision.elided.waited = needed.elided.waited;
-            decision.elided.newest = needed.elided.newest;
-        }
-        Ok::<_, Error>((shift, decision, view, host_writes))
-    })?;
+    }
+    let clock = queue.clock();
+    let mut view = View { queue: queue.lane().queue, barrier: clock.barrier(), clock: Clock::default() };
+    if !hold.waits.is_empty() || order.visibility != Visibility::Queue {
+        clock.load(&mut view.clock);
+    }
+    if !hold.waits.is_empty() {
+        let needed = decide(&view, &mut hold.waits);
+        decision.barrier_bit = needed.barrier_bit;
+        decision.elsewhere |= needed.elsewhere;
+        decision.elided.epoch = needed.elided.epoch;
+        decision.elided.waited = needed.elided.waited;
+        decision.elided.newest = needed.elided.newest;
+    }
 
     // Acquire: pairs with the release below; whoever acquired reserved his slots in front of ours.
     let system = decision.elsewhere
         || queue.acquired().load(Ordering::Acquire) < host_writes
         || matches!(queue.ring(), PacketRing::Shared(_));
-    let waits = claim.cargo(|hold| hold.waits.len());
+    let waits = hold.waits.len();
     let mut frame = Frame::new(program.packets(), waits, shift, order.notify.map(ForeignSignal::handle));
     frame.barrier_bit = decision.barrier_bit;
     frame.acquire = if system { FenceScope::System } else { FenceScope::Agent };
@@ -109,35 +111,33 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let silent = quiet && !queue.marker_is_due(frame.count());
     frame.marker = (quiet && !silent) || (timed && frame.signalling() > 1);
 
-    let signals = queue.flights().signal(claim.slot());
+    let mut signal = None;
     if !silent {
         let kind = if order.visibility == Visibility::System { Use::Interrupt } else { Use::Polled };
-        frame.signal = signals.prepare(&parts.agent, kind)?.handle();
+        let made = signals.prepare(&parts.agent, kind)?;
+        frame.signal = made.handle();
+        signal = Some(made);
         if timed && frame.has_separate_first() {
             frame.first_signal = signals.prepare_first(&parts.agent)?.handle();
+            hold.timed_first = true;
         }
     }
     let count = frame.count();
     let start = queue.reserve(count)?;
 
     // From here on nothing fails.
-    if !silent {
-        if let Some(signal) = signals.current() {
-            signal.arm(frame.signalling() as i64);
-        }
+    if let Some(signal) = signal {
+        signal.arm(frame.signalling() as i64);
         if frame.first_signal != 0 {
             signals.arm_first();
         }
     }
     let first = queue.lane().base + start;
     let entry = view.enter(first, &frame.extent());
-    claim.cargo(|hold| {
-        hold.timed_first = frame.first_signal != 0;
-        queue.ring().fill(start, count, |slots| frame.write(slots, &hold.waits));
-        if !hold.waits.is_empty() {
-            queue.clock().learn(&view.learn(&hold.waits));
-        }
-    });
+    queue.ring().fill(start, count, |slots| frame.write(slots, &hold.waits));
+    if waits > 0 {
+        queue.clock().learn(&view.learn(&hold.waits));
+    }
     if let Some(position) = entry.barrier {
         queue.clock().raise_barrier(position);
     }
@@ -150,9 +150,9 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let mut counts = frame.counts();
     counts.elide(&decision.elided);
-    // While the slot is ours.
-    queue.count(claim.slot(), &counts);
+    queue.count(&counts);
     let place = Place { start: first, end: entry.end, proves: entry.proves };
+    let time = hold.time.clone();
     let ticket = claim.launch(place, silent, &view.clock);
     queue.note_marked(place, silent);
     if waits > 0 {
@@ -172,6 +172,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
     if order.patches.is_empty() && program.has_arguments_at_hand() {
         return Ok(0);
     }
+    hold.more = true;
     for patch in order.patches {
         if let Arg::Buffer(buffer) = patch.value() {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
@@ -221,6 +222,7 @@ fn dependencies(
     decision: &mut Decision,
 ) -> Result<()> {
     let agent = &queue.parts().agent;
+    hold.more = true;
     for token in order.after {
         let own = Arc::ptr_eq(token.queue(), queue);
         let elsewhere = !token.queue().parts().agent.is(agent);

@@ -117,7 +117,7 @@ struct Notes(SharedClock);
 impl Clone for Notes {
     fn clone(&self) -> Self {
         let clock = SharedClock::default();
-        clock.learn(&self.0.load());
+        clock.learn(&self.0.now());
         clock.raise_barrier(self.0.barrier());
         Self(clock)
     }
@@ -188,7 +188,7 @@ impl World {
         let pending: Vec<usize> =
             after.iter().copied().filter(|&index| !self.is_known_complete(index)).collect();
         let known = &self.known[queue].0;
-        let mut view = View { queue: queue as u64, barrier: known.barrier(), clock: known.load() };
+        let mut view = View { queue: queue as u64, barrier: known.barrier(), clock: known.now() };
         let decision = decide(&view, &mut waits);
         let elided = decision.elided;
         let left_out = elided.complete + elided.epoch + elided.waited + elided.newest;
