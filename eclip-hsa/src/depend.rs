@@ -42,6 +42,9 @@ impl Known {
     }
 }
 
+/// A clock that knows nothing.
+pub static NOTHING: Clock = Clock { used: 0, known: [Known { below: 0, next: 0 }; LANES] };
+
 /// What is known to be complete, lane by lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
@@ -103,19 +106,31 @@ pub struct Dep {
     pub pending: bool,
     /// Whether its data comes from another agent (or from someone unknown).
     pub elsewhere: bool,
-    /// Its queue's clock when it was submitted. Not needed if it is not pending.
-    pub clock: Clock,
 }
 
 /// Something that carries a [`Dep`].
 pub trait Dependency {
     /// The dependency.
     fn dep(&self) -> &Dep;
+    /// Its queue's clock when it was submitted. Not asked for if it is not pending.
+    fn clock(&self) -> &Clock;
 }
 
-impl Dependency for Dep {
+/// A dependency with its clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocked {
+    /// The dependency.
+    pub dep: Dep,
+    /// Its queue's clock when it was submitted.
+    pub clock: Clock,
+}
+
+impl Dependency for Clocked {
     fn dep(&self) -> &Dep {
-        self
+        &self.dep
+    }
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 
@@ -173,15 +188,12 @@ impl View {
         }
     }
 
-    /// Adds to the clock what is complete when everything named in a submission's barrier-ANDs is. Returns only that.
-    pub fn learn<D: Dependency>(&mut self, named: &[D]) -> Clock {
-        let mut learnt = Clock::default();
-        for dep in named.iter().map(Dependency::dep) {
-            learnt.join(&dep.clock);
-            learnt.complete(&dep.stamp);
+    /// Adds to the clock what is complete when everything named in a submission's barrier-ANDs is.
+    pub fn learn<D: Dependency>(&mut self, named: &[D]) {
+        for by in named {
+            self.clock.join(by.clock());
+            self.clock.complete(&by.dep().stamp);
         }
-        self.clock.join(&learnt);
-        learnt
     }
 }
 
@@ -220,6 +232,7 @@ pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
     let mut decision = Decision::default();
     let elided = &mut decision.elided;
     let mut elsewhere = false;
+    let mut own_queue = false;
     deps.retain(|dep| {
         let dep = dep.dep();
         elsewhere |= dep.elsewhere;
@@ -231,6 +244,7 @@ pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
         } else if queue.clock.covers(&dep.stamp) {
             &mut elided.waited
         } else {
+            own_queue |= own;
             return true;
         };
         *rule += 1;
@@ -240,11 +254,13 @@ pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
     if deps.len() > 1 {
         elided.newest += drop_proved(deps);
     }
-    deps.retain(|dep| {
-        let own = dep.dep().stamp.queue == queue.queue;
-        decision.barrier_bit |= own;
-        !own
-    });
+    if own_queue {
+        deps.retain(|dep| {
+            let own = dep.dep().stamp.queue == queue.queue;
+            decision.barrier_bit |= own;
+            !own
+        });
+    }
     decision
 }
 
@@ -260,7 +276,7 @@ fn drop_proved<D: Dependency>(deps: &mut Vec<D>) -> u64 {
             let dep = deps[index].dep();
             let proved = deps.iter().enumerate().any(|(other, by)| {
                 other != index
-                    && (proves(by.dep(), &dep.stamp) || (other < index && same(&by.dep().stamp, &dep.stamp)))
+                    && (proves(by, &dep.stamp) || (other < index && same(&by.dep().stamp, &dep.stamp)))
             });
             if proved {
                 deps.remove(index);
@@ -268,9 +284,9 @@ fn drop_proved<D: Dependency>(deps: &mut Vec<D>) -> u64 {
         }
     } else {
         let mut all = Clock::default();
-        for dep in deps.iter().map(Dependency::dep) {
-            all.join(&dep.clock);
-            all.raise(dep.stamp.lane, Known { below: dep.stamp.proves, next: 0 });
+        for by in deps.iter() {
+            all.join(by.clock());
+            all.raise(by.dep().stamp.lane, Known { below: by.dep().stamp.proves, next: 0 });
         }
         // Without single submissions: one of them could be the dependency's own. `below` never reaches its own end.
         all.known.iter_mut().for_each(|known| known.next = 0);
@@ -286,8 +302,9 @@ fn same(a: &Stamp, b: &Stamp) -> bool {
 }
 
 /// Whether `stamp` is complete whenever `by` is.
-fn proves(by: &Dep, stamp: &Stamp) -> bool {
-    (by.stamp.queue == stamp.queue && stamp.end < by.stamp.proves) || by.clock.covers(stamp)
+fn proves(by: &impl Dependency, stamp: &Stamp) -> bool {
+    let own = &by.dep().stamp;
+    (own.queue == stamp.queue && stamp.end < own.proves) || by.clock().covers(stamp)
 }
 
 #[cfg(all(test, not(loom)))]

@@ -120,10 +120,10 @@ struct Slot<S, C> {
     watched: AtomicBool,
     /// Whether `clock` knows anything. Touched as that is.
     clocked: AtomicBool,
-    signal: S,
     /// What the work keeps alive. Touched by the thread that moved the slot to `Filling` or `Retiring`; what others may look at is read
     /// while it is `Pending`, under the table's lock.
     cargo: UnsafeCell<C>,
+    signal: S,
     /// What its queue knew when the work was submitted. Written in `Filling`, read while pinned.
     clock: UnsafeCell<Clock>,
 }
@@ -287,10 +287,10 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
     /// What its queue knew when the submission was made.
     ///
     /// # Safety
-    /// The caller holds a pin on the slot.
-    pub(crate) unsafe fn clock(&self, slot: u32) -> Clock {
+    /// The slot is pinned as long as the result is used.
+    pub(crate) unsafe fn clock(&self, slot: u32) -> &Clock {
         // SAFETY: the clock is written in `Filling` only, which the caller's pin keeps the slot from.
-        self.slots[slot as usize].clock.with(|clock| unsafe { *clock })
+        self.slots[slot as usize].clock.with(|clock| unsafe { &*clock })
     }
 
     /// Undoes one [`Flights::pin`].

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::depend::{Dep, Dependency};
+use crate::depend::{Clock, Dep, Dependency, NOTHING};
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
@@ -23,14 +23,17 @@ pub(crate) struct Kernargs {
 
 /// See the module's text.
 #[derive(Default)]
-#[repr(C)]
 pub(crate) struct Hold {
     pub(crate) program: Option<Arc<Program>>,
-    /// Whether there is anything else. Set it with the first thing.
-    pub(crate) more: bool,
-    /// Whether the first packet has a signal of its own.
-    pub(crate) timed_first: bool,
-    pub(crate) time: Option<TimeCell>,
+    /// Whether there is anything in `more`.
+    used: bool,
+    /// Apart, because many submissions need nothing of it. Made when first needed.
+    more: Option<Box<More>>,
+}
+
+/// What not every submission has.
+#[derive(Default)]
+pub(crate) struct More {
     pub(crate) kernargs: Option<(Arc<Kernargs>, KernargRange)>,
     /// Buffers beside the program's.
     pub(crate) buffers: Vec<BufferRef>,
@@ -38,8 +41,29 @@ pub(crate) struct Hold {
     pub(crate) waits: Vec<Wait>,
     /// Other work whose loss is the submission's loss, too.
     pub(crate) fate: Vec<Awaited>,
+    pub(crate) time: Option<TimeCell>,
+    /// Whether the first packet has a signal of its own.
+    pub(crate) timed_first: bool,
     /// Whatever else must live so long.
     pub(crate) other: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Hold {
+    /// The rest, to put something into it.
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.used = true;
+        self.more.get_or_insert_default()
+    }
+
+    fn rest(&self) -> Option<&More> {
+        self.more.as_deref().filter(|_| self.used)
+    }
+
+    /// What the submission waits for.
+    #[inline]
+    pub(crate) fn waits(&self) -> &[Wait] {
+        self.rest().map_or(&[], |more| &more.waits)
+    }
 }
 
 /// Something that a submission waits for: a signal that its barrier names.
@@ -54,8 +78,9 @@ pub(crate) struct Wait {
 impl Hold {
     /// The work whose loss is the submission's loss.
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
-        let pins = self.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);
-        pins.chain(self.fate.iter().cloned()).collect()
+        let Some(more) = self.rest() else { return Vec::new() };
+        let pins = more.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);
+        pins.chain(more.fate.iter().cloned()).collect()
     }
 }
 
@@ -63,28 +88,31 @@ impl Dependency for Wait {
     fn dep(&self) -> &Dep {
         &self.dep
     }
+
+    fn clock(&self) -> &Clock {
+        self.pin.as_ref().map_or(&NOTHING, Pin::clock)
+    }
 }
 
 impl Cargo<Signals> for Hold {
     fn is_watched(&self) -> bool {
-        self.more && (!self.waits.is_empty() || !self.fate.is_empty())
+        self.rest().is_some_and(|more| !more.waits.is_empty() || !more.fate.is_empty())
     }
 
     #[inline]
     fn release(&mut self, complete: Option<&Signals>) {
-        let program = self.program.take();
-        if self.more {
-            self.release_more(complete);
+        if self.used {
+            self.used = false;
+            self.more.iter_mut().for_each(|more| more.release(complete));
         }
-        if let Some(program) = program {
+        if let Some(program) = self.program.take() {
             program.leave();
         }
     }
 }
 
-impl Hold {
-    fn release_more(&mut self, complete: Option<&Signals>) {
-        self.more = false;
+impl More {
+    fn release(&mut self, complete: Option<&Signals>) {
         if let Some(cell) = self.time.take() {
             let first = std::mem::take(&mut self.timed_first);
             // Set once: a submission completes once. Lost work has no times.

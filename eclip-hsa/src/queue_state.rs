@@ -436,6 +436,11 @@ impl Awaitable for QueueState {
         }
     }
 
+    unsafe fn clock(&self, slot: u32) -> &Clock {
+        // SAFETY: the caller's promise.
+        unsafe { self.flights.clock(slot) }
+    }
+
     fn unpin(&self, slot: u32) {
         self.flights.unpin(slot);
     }

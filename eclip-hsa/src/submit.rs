@@ -72,8 +72,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     hold.program = Some(program.clone());
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     if timed {
-        hold.more = true;
-        hold.time = Some(TimeCell::default());
+        hold.more().time = Some(TimeCell::default());
     }
     let shift = arguments(queue, order, hold)?;
     // After the buffers were taken: what the host wrote into them is counted.
@@ -84,11 +83,11 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let clock = queue.clock();
     let mut view = View { queue: queue.lane().queue, barrier: clock.barrier(), clock: Clock::default() };
-    if !hold.waits.is_empty() || order.visibility != Visibility::Queue {
+    if !hold.waits().is_empty() || order.visibility != Visibility::Queue {
         clock.load(&mut view.clock);
     }
-    if !hold.waits.is_empty() {
-        let needed = decide(&view, &mut hold.waits);
+    if !hold.waits().is_empty() {
+        let needed = decide(&view, &mut hold.more().waits);
         decision.barrier_bit = needed.barrier_bit;
         decision.elsewhere |= needed.elsewhere;
         decision.elided.epoch = needed.elided.epoch;
@@ -100,7 +99,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let system = decision.elsewhere
         || queue.acquired().load(Ordering::Acquire) < host_writes
         || matches!(queue.ring(), PacketRing::Shared(_));
-    let waits = hold.waits.len();
+    let waits = hold.waits().len();
     let mut frame = Frame::new(program.packets(), waits, shift, order.notify.map(ForeignSignal::handle));
     frame.barrier_bit = decision.barrier_bit;
     frame.acquire = if system { FenceScope::System } else { FenceScope::Agent };
@@ -119,7 +118,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
         signal = Some(made);
         if timed && frame.has_separate_first() {
             frame.first_signal = signals.prepare_first(&parts.agent)?.handle();
-            hold.timed_first = true;
+            hold.more().timed_first = true;
         }
     }
     let count = frame.count();
@@ -134,9 +133,10 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let first = queue.lane().base + start;
     let entry = view.enter(first, &frame.extent());
-    queue.ring().fill(start, count, |slots| frame.write(slots, &hold.waits));
+    queue.ring().fill(start, count, |slots| frame.write(slots, hold.waits()));
     if waits > 0 {
-        queue.clock().learn(&view.learn(&hold.waits));
+        view.learn(hold.waits());
+        queue.clock().learn(&view.clock);
     }
     if let Some(position) = entry.barrier {
         queue.clock().raise_barrier(position);
@@ -152,7 +152,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     counts.elide(&decision.elided);
     queue.count(&counts);
     let place = Place { start: first, end: entry.end, proves: entry.proves };
-    let time = hold.time.clone();
+    let time = if timed { hold.more().time.clone() } else { None };
     let ticket = claim.launch(place, silent, &view.clock);
     queue.note_marked(place, silent);
     if waits > 0 {
@@ -172,7 +172,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
     if order.patches.is_empty() && program.has_arguments_at_hand() {
         return Ok(0);
     }
-    hold.more = true;
+    let more = hold.more();
     for patch in order.patches {
         if let Arg::Buffer(buffer) = patch.value() {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
@@ -180,7 +180,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
             if order.visibility != Visibility::System {
                 buffer.block.note_unflushed();
             }
-            hold.buffers.push(buffer.clone());
+            more.buffers.push(buffer.clone());
         }
     }
     if program.image.is_empty() {
@@ -200,7 +200,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
     }
     let range = range.ok_or_else(|| queue.full("kernarg space"))?;
     let place = kernargs.block.address().wrapping_add(range.offset);
-    hold.kernargs = Some((kernargs.clone(), range));
+    more.kernargs = Some((kernargs.clone(), range));
     // SAFETY: the range lies in the block and is ours until the hold gives it back; no kernel reads it, because its last user's work is
     // complete.
     let out = unsafe {
@@ -222,7 +222,7 @@ fn dependencies(
     decision: &mut Decision,
 ) -> Result<()> {
     let agent = &queue.parts().agent;
-    hold.more = true;
+    let waits = &mut hold.more().waits;
     for token in order.after {
         let own = Arc::ptr_eq(token.queue(), queue);
         let elsewhere = !token.queue().parts().agent.is(agent);
@@ -238,21 +238,14 @@ fn dependencies(
             ));
         }
         let ticket = token.ticket();
-        let mut dep = Dep {
-            stamp: token.queue().stamp(ticket.place),
-            pending: true,
-            elsewhere,
-            clock: Clock::default(),
-        };
+        let dep = Dep { stamp: token.queue().stamp(ticket.place), pending: true, elsewhere };
         let mut wait = None;
         if token.status()? == Status::Pending {
             if own {
                 wait = Some(Wait { pin: None, signal: 0, dep });
             } else if let Some(pin) = token.pin()? {
                 let flights = token.queue().flights();
-                let signal = flights.signal(ticket.slot).current().map_or(0, |signal| signal.handle());
-                // SAFETY: pinned just now.
-                dep.clock = unsafe { flights.clock(ticket.slot) };
+                let signal = flights.signal(ticket.slot).handle();
                 wait = Some(Wait { pin: Some(pin), signal, dep });
             } else if let Some(failure) = token.failure() {
                 // Not pending any more: lost, or else complete.
@@ -260,7 +253,7 @@ fn dependencies(
             }
         }
         match wait {
-            Some(wait) => hold.waits.push(wait),
+            Some(wait) => waits.push(wait),
             None => {
                 decision.elsewhere |= elsewhere;
                 decision.elided.complete += 1;
@@ -273,8 +266,8 @@ fn dependencies(
             continue;
         }
         let stamp = Stamp { queue: u64::MAX, lane: NO_LANE, end: signal.handle(), proves: 0 };
-        let dep = Dep { stamp, pending: true, elsewhere: true, clock: Clock::default() };
-        hold.waits.push(Wait { pin: None, signal: signal.handle(), dep });
+        let dep = Dep { stamp, pending: true, elsewhere: true };
+        waits.push(Wait { pin: None, signal: signal.handle(), dep });
     }
     Ok(())
 }

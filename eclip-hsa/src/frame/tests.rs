@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::depend::{Clock, Dep, NO_LANE, Stamp};
+use crate::depend::{Dep, NO_LANE, Stamp};
 use crate::packet::{KernelDispatch, PACKET_DWORDS};
 
 /// Ring memory that is looked at when all is written.
@@ -109,7 +109,7 @@ pub(crate) fn waits(signals: impl IntoIterator<Item = u64>) -> Vec<Wait> {
         Wait {
             pin: None,
             signal,
-            dep: Dep { stamp, pending: true, elsewhere: false, clock: Clock::default() },
+            dep: Dep { stamp, pending: true, elsewhere: false },
         }
     };
     signals.into_iter().map(wait).collect()
