@@ -91,6 +91,7 @@ mod signal;
 mod status;
 mod submit;
 mod sync;
+mod turn;
 
 pub mod agent;
 #[cfg(not(loom))]
