@@ -25,6 +25,13 @@ impl SharedClock {
         clock
     }
 
+    /// Whether anything is known.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Acquire: as in `load`.
+        self.used.load(Ordering::Acquire) == 0
+    }
+
     /// Adds what is known now to `clock`.
     #[inline]
     pub(crate) fn load(&self, clock: &mut Clock) {

@@ -62,6 +62,9 @@ impl Clock {
 
     /// Whether the submission is known to be complete.
     pub fn covers(&self, stamp: &Stamp) -> bool {
+        if self.used == 0 {
+            return false;
+        }
         self.known.get(usize::from(stamp.lane)).is_some_and(|known| known.covers(stamp.end))
     }
 
@@ -69,8 +72,12 @@ impl Clock {
     #[inline]
     pub fn raise(&mut self, lane: u8, known: Known) {
         if let Some(mine) = self.known.get_mut(usize::from(lane)) {
-            mine.below = mine.below.max(known.below);
-            mine.next = mine.next.max(known.next);
+            // What was never raised is not read: it was cleared with wide stores just now, for which a narrow load would have to wait.
+            *mine = if self.used >> lane & 1 == 0 {
+                known
+            } else {
+                Known { below: mine.below.max(known.below), next: mine.next.max(known.next) }
+            };
             self.used |= 1 << lane;
         }
     }
@@ -172,22 +179,22 @@ pub struct Entry {
     pub known: Option<Known>,
 }
 
-impl View {
-    /// What a submission makes true whose first packet is at position `first`: a view that was taken before it reserved its slots.
-    pub fn enter(&self, first: u64, extent: &Extent) -> Entry {
-        let end = first + extent.last;
-        let proves = extent.last_barrier.map_or(self.barrier, |offset| first + offset);
-        let bit = extent.newest_barrier.map(|offset| first + offset);
-        Entry {
-            end,
-            proves,
-            // Only barrier packets come behind the last kernel, and they have the bit.
-            barrier: bit.map(|bit| bit + u64::from(extent.ends_in_barrier)),
-            known: (extent.ends_in_barrier && bit.is_none())
-                .then_some(Known { below: proves, next: end + 1 }),
-        }
+/// What a submission makes true whose first packet is at position `first`. `barrier` is [`View::barrier`] from before it reserved its slots.
+#[inline]
+pub fn enter(barrier: u64, first: u64, extent: &Extent) -> Entry {
+    let end = first + extent.last;
+    let proves = extent.last_barrier.map_or(barrier, |offset| first + offset);
+    let bit = extent.newest_barrier.map(|offset| first + offset);
+    Entry {
+        end,
+        proves,
+        // Only barrier packets come behind the last kernel, and they have the bit.
+        barrier: bit.map(|bit| bit + u64::from(extent.ends_in_barrier)),
+        known: (extent.ends_in_barrier && bit.is_none()).then_some(Known { below: proves, next: end + 1 }),
     }
+}
 
+impl View {
     /// Adds to the clock what is complete when everything named in a submission's barrier-ANDs is.
     pub fn learn<D: Dependency>(&mut self, named: &[D]) {
         for by in named {

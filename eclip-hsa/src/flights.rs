@@ -450,11 +450,6 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         self.table.signal(self.slot)
     }
 
-    /// The slot.
-    pub(crate) fn slot(&self) -> u32 {
-        self.slot
-    }
-
     /// The signal, and what the submission will keep alive: empty at first.
     #[inline]
     pub(crate) fn parts(&mut self) -> (&S, &mut C) {

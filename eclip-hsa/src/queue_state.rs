@@ -283,10 +283,11 @@ impl QueueState {
     #[inline]
     pub(crate) fn note_marked(&self, place: Place, silent: bool) {
         // Relaxed: whether silent work still needs a marker is asked again and again; no data hangs on it.
-        let (word, to) =
-            if silent { (&self.silent_end, place.end + 1) } else { (&self.marked, place.proves) };
-        if word.load(Ordering::Relaxed) < to {
-            word.fetch_max(to, Ordering::Relaxed);
+        if silent {
+            self.silent_end.fetch_max(place.end + 1, Ordering::Relaxed);
+        } else if self.marked.load(Ordering::Relaxed) < place.proves {
+            // Not one operation: if a smaller value wins, there is a marker too many.
+            self.marked.store(place.proves, Ordering::Relaxed);
         }
     }
 

@@ -283,7 +283,8 @@ impl Ready<'_> {
 #[inline]
 fn direct(word: u64) -> Option<*mut i64> {
     // The layout is checked when the signal is made: `counter`.
-    (word & DIRECT != 0).then_some(((word & !63) + std::mem::offset_of!(amd_signal_t, __bindgen_anon_1) as u64) as *mut i64)
+    (word & DIRECT != 0)
+        .then_some(((word & !63) + std::mem::offset_of!(amd_signal_t, __bindgen_anon_1) as u64) as *mut i64)
 }
 
 impl Signals {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::depend::{Clock, Decision, Dep, NO_LANE, Stamp, View, decide};
+use crate::depend::{Clock, Decision, Dep, NO_LANE, NOTHING, Stamp, View, decide, enter};
 use crate::dispatch::Arg;
 use crate::error::{Error, Result};
 use crate::flights::{Place, Status};
@@ -82,12 +82,16 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
         dependencies(queue, order, hold, &mut decision)?;
     }
     let clock = queue.clock();
-    let mut view = View { queue: queue.lane().queue, barrier: clock.barrier(), clock: Clock::default() };
-    if !hold.waits().is_empty() || order.visibility != Visibility::Queue {
+    let barrier = clock.barrier();
+    // Made only if there is something to know: most submissions know nothing of other queues.
+    let mut view = None;
+    let dependent = !hold.waits().is_empty();
+    if dependent || (order.visibility != Visibility::Queue && !clock.is_empty()) {
+        let view = view.insert(View { queue: queue.lane().queue, barrier, clock: Clock::default() });
         clock.load(&mut view.clock);
     }
-    if !hold.waits().is_empty() {
-        let needed = decide(&view, &mut hold.more().waits);
+    if dependent && let Some(view) = &view {
+        let needed = decide(view, &mut hold.more().waits);
         decision.barrier_bit = needed.barrier_bit;
         decision.elsewhere |= needed.elsewhere;
         decision.elided.epoch = needed.elided.epoch;
@@ -132,9 +136,11 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
         }
     }
     let first = queue.lane().base + start;
-    let entry = view.enter(first, &frame.extent());
+    let entry = enter(barrier, first, &frame.extent());
     queue.ring().fill(start, count, |slots| frame.write(slots, hold.waits()));
-    if waits > 0 {
+    if waits > 0
+        && let Some(view) = &mut view
+    {
         view.learn(hold.waits());
         queue.clock().learn(&view.clock);
     }
@@ -153,7 +159,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     queue.count(&counts);
     let place = Place { start: first, end: entry.end, proves: entry.proves };
     let time = if timed { hold.more().time.clone() } else { None };
-    let ticket = claim.launch(place, silent, &view.clock);
+    let ticket = claim.launch(place, silent, view.as_ref().map_or(&NOTHING, |view| &view.clock));
     queue.note_marked(place, silent);
     if waits > 0 {
         queue.note_waiting(failures);

@@ -229,7 +229,7 @@ impl World {
         frame.signal = if silent { 0 } else { 1_000 + number };
         let start = self.oracle.queues[queue].len() as u64;
         let base = if queue == 0 { 0 } else { BASE };
-        let entry = view.enter(base + start, &frame.extent());
+        let entry = enter(view.barrier, base + start, &frame.extent());
         let wire = Wire::new(64);
         let names = waits.iter().map(|named| Wait { pin: None, signal: named.signal, dep: named.dep.dep });
         frame.write(&Slots::of(&wire, start), &names.collect::<Vec<_>>());
