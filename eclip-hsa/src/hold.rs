@@ -11,6 +11,7 @@ use crate::depend::{Clock, Dep, Dependency, NOTHING};
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
+use crate::packet::BARRIER_DEPENDENCIES;
 use crate::pin::{Awaited, Pin};
 use crate::program::Program;
 use crate::signal::{Signals, TimeCell};
@@ -27,8 +28,8 @@ pub(crate) struct Hold {
     pub(crate) program: Option<Arc<Program>>,
     /// Whether there is anything in `more`.
     used: bool,
-    /// Apart, because many submissions need nothing of it. Made when first needed.
-    more: Option<Box<More>>,
+    /// Apart, because many submissions need nothing of it.
+    more: Box<More>,
 }
 
 /// What not every submission has.
@@ -52,11 +53,17 @@ impl Hold {
     /// The rest, to put something into it.
     pub(crate) fn more(&mut self) -> &mut More {
         self.used = true;
-        self.more.get_or_insert_default()
+        &mut self.more
+    }
+
+    /// Makes room, so that nothing is allocated later.
+    pub(crate) fn warm_up(&mut self) {
+        self.more.waits.reserve(BARRIER_DEPENDENCIES);
+        self.more.buffers.reserve(BARRIER_DEPENDENCIES);
     }
 
     fn rest(&self) -> Option<&More> {
-        self.more.as_deref().filter(|_| self.used)
+        self.used.then_some(&*self.more)
     }
 
     /// What the submission waits for.
@@ -103,7 +110,7 @@ impl Cargo<Signals> for Hold {
     fn release(&mut self, complete: Option<&Signals>) {
         if self.used {
             self.used = false;
-            self.more.iter_mut().for_each(|more| more.release(complete));
+            self.more.release(complete);
         }
         if let Some(program) = self.program.take() {
             program.leave();
