@@ -10,11 +10,12 @@ use std::time::SystemTime;
 use support::{eclip, run};
 
 /// Each example, and a text that it prints when all is well.
-const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 5] = [
     ("01_list_agents", "60 CUs = 4 SE x 1 SH x 15 CU"),
     ("02_one_dispatch", "0 wrong"),
     ("03_masked_pool", "last engine: asked for 0x888888888888888 (15 CUs: 0+0+0+15), saw 15 CUs"),
     ("04_cross_queue_dependency", "Fibonacci number 22 is 17711; 0 lanes disagree"),
+    ("08_surviving_a_fault", "queues replaced, 1024 of 1024 counters at 4"),
 ];
 
 fn workspace() -> &'static Path {
