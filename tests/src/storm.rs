@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use eclip_hsa::{Buffer, Error, KernelGroup, Queue, Token};
+use eclip_hsa::{Buffer, Error, KernelGroup, Queue, Token, Visibility};
 use fastrand::Rng;
 
 use crate::Gpu;
@@ -71,7 +71,7 @@ impl Storm {
     pub fn rage<R>(&self, queues: &[Queue], meanwhile: impl FnOnce(&Self) -> R) -> R {
         // Relaxed, here and below: it only ends loops.
         self.stop.store(false, Ordering::Relaxed);
-        std::thread::scope(|scope| {
+        let result = std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 scope.spawn(move || self.submit_until_stopped(queues, thread));
             }
@@ -81,7 +81,9 @@ impl Storm {
             self.await_submissions(300);
             drop(stop);
             result
-        })
+        });
+        settle(queues);
+        result
     }
 
     /// As [`Storm::rage`], for something after which nothing is accepted any more.
@@ -128,11 +130,16 @@ impl Storm {
                 let records = self.records.lock().unwrap();
                 let newest = records.len().saturating_sub(60)..records.len();
                 let wanted = rng.usize(..4);
-                let mine = newest.rev().filter(|&number| family.contains(&records[number].queue));
+                let mine = newest.rev().filter(|&number| {
+                    let Record { queue: other, token, .. } = &records[number];
+                    family.contains(other) && (*other == queue || token.visibility() != Visibility::Queue)
+                });
                 mine.filter(|_| rng.bool()).take(wanted).map(|n| (n, records[n].token.clone())).collect()
             };
             let (after, tokens): (Vec<usize>, Vec<Token>) = after.into_iter().unzip();
-            match self.groups[queue].on(&queues[queue]).after(&tokens).submit(ROOM) {
+            let visibility = [Visibility::Queue, Visibility::Agent, Visibility::System][rng.usize(..3)];
+            let submission = self.groups[queue].on(&queues[queue]).after(&tokens).visibility(visibility);
+            match submission.submit(ROOM) {
                 Ok(token) => {
                     self.records.lock().unwrap().push(Record { queue, token, after });
                     self.accepted.fetch_add(1, Ordering::Relaxed);
@@ -158,8 +165,18 @@ impl Storm {
         let begin = Instant::now();
         let mut lost: Vec<Option<String>> = Vec::new();
         for (number, record) in records.iter().enumerate() {
-            let left = BOUND.saturating_sub(begin.elapsed()).max(Duration::from_millis(1));
-            lost.push(match record.token.wait_timeout(left) {
+            let end = loop {
+                match record.token.result() {
+                    Some(end) => break end,
+                    None => assert!(
+                        begin.elapsed() < BOUND,
+                        "submission {number} on queue {} does not end",
+                        record.queue
+                    ),
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            lost.push(match end {
                 Ok(()) => None,
                 Err(error @ Error::Failed(_)) => Some(error.to_string()),
                 Err(error) => panic!("submission {number} on queue {}: {error}", record.queue),
@@ -210,6 +227,16 @@ impl Storm {
             &*counters
         );
         counters[0]
+    }
+}
+
+/// Lets the queues that can go on finish: of work without a signal of its own the end is known then.
+fn settle(queues: &[Queue]) {
+    for queue in queues {
+        match queue.drain(BOUND) {
+            Ok(()) | Err(Error::Failed(_)) => {}
+            Err(error) => panic!("{}: {error}", queue.label()),
+        }
     }
 }
 
