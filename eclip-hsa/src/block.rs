@@ -1,10 +1,9 @@
 //! One allocation of memory that kernels use, and whose turn it is.
 //!
-//! Work in flight and the host use a block in turn; the count of users is kept here, and whoever comes second is refused. Any thread
-//! may call anything.
+//! Work in flight and the host use a block in turn (see [`crate::turn`]). Any thread may call anything.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hsa_sys::hsa_agent_t;
@@ -12,7 +11,7 @@ use hsa_sys::hsa_agent_t;
 use crate::agent::Agent;
 use crate::agent_info::PoolKind;
 use crate::error::{Error, Result};
-use crate::sync::fence_after_rmw;
+use crate::turn::{InFlight, Taken, Turn, WRITER};
 
 /// One allocation.
 pub(crate) struct Block {
@@ -22,52 +21,17 @@ pub(crate) struct Block {
     host_visible: bool,
     /// The agent whose memory it is.
     owner: hsa_agent_t,
-    /// Who has it: 0 nobody, `WRITER` the host exclusively, `READERS` + n shared by n host readers, else n submissions.
-    users: AtomicU32,
-    /// Submissions in flight of each kernel group that uses it, counted by the group: so a submission touches one counter, however many
-    /// buffers it uses, and the host, which comes rarely, looks at all.
-    groups: Mutex<Vec<Weak<InFlight>>>,
+    /// Who has it.
+    turn: Turn,
     /// Used by work that released less than the host needs, since the host had it last.
     unflushed: AtomicBool,
-}
-
-/// How many submissions of a group are in flight.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight(AtomicU32);
-
-impl InFlight {
-    /// One more submission is about to use the group's blocks: check each with [`Block::check_free`] afterwards.
-    #[inline]
-    pub(crate) fn enter(&self) {
-        // SeqCst, with the fence: a submission counts itself and then looks whether the host has the block; the host takes the
-        // block and then looks at the count (`Block::lease`). At least one of the two sees the other.
-        self.0.fetch_add(1, Ordering::SeqCst);
-        fence_after_rmw();
-    }
-
-    /// The submission is over.
-    #[inline]
-    pub(crate) fn leave(&self) {
-        // Release: pairs with the load in `any`, so the host sees what the completed work wrote.
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-
-    fn any(&self) -> bool {
-        // Acquire: pairs with `leave`. SeqCst: see `enter`.
-        self.0.load(Ordering::SeqCst) > 0
-    }
 }
 
 /// How long the host waits for the GPU's caches to be written back before it gets a block. It takes tens of microseconds if any
 /// queue is idle.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// See [`Block::lease`].
-pub(crate) const WRITER: u32 = u32::MAX;
-/// See [`Block::lease`].
-pub(crate) const READERS: u32 = 1 << 31;
-
-// SAFETY: `address` is memory that any thread may use; `users` decides who may when.
+// SAFETY: `address` is memory that any thread may use; `turn` decides who may when.
 unsafe impl Send for Block {}
 // SAFETY: as for Send.
 unsafe impl Sync for Block {}
@@ -111,8 +75,7 @@ impl Block {
             bytes,
             host_visible: !owner.is_gpu(),
             owner: owner.handle(),
-            users: AtomicU32::new(0),
-            groups: Mutex::new(Vec::new()),
+            turn: Turn::default(),
             unflushed: AtomicBool::new(false),
         };
         if !owner.is(user) {
@@ -148,33 +111,26 @@ impl Block {
 
     /// Gives the buffer to one more submission. It must be returned with [`Block::leave`] when the work is complete.
     pub(crate) fn enter(&self) -> Result<()> {
-        // Acquire: pairs with the release of a host writer's lease, so the kernel's packet is written after its data.
-        self.users
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| (n < READERS - 1).then_some(n + 1))
-            .map(drop)
+        self.turn
+            .enter()
             .map_err(|_| self.busy("mapped by the host: drop the mapping before a kernel uses it"))
     }
 
     pub(crate) fn leave(&self) {
-        // Release: pairs with the acquire of a host lease, so the host sees what the completed work wrote.
-        self.users.fetch_sub(1, Ordering::Release);
+        self.turn.leave();
     }
 
     /// From now on the group's submissions are users of the block.
     pub(crate) fn add_group(&self, group: &Arc<InFlight>) {
-        let mut groups = self.groups.lock().expect("no panic while it is held");
-        groups.retain(|group| group.strong_count() > 0);
-        groups.push(Arc::downgrade(group));
+        self.turn.add_group(group);
     }
 
     /// For a submission of a group, after [`InFlight::enter`]: whether the host has the block.
     #[inline]
     pub(crate) fn check_free(&self) -> Result<()> {
-        // SeqCst: see `InFlight::enter`. Acquire: pairs with the release of a host writer's lease, as in `enter`.
-        if self.users.load(Ordering::SeqCst) >= READERS {
-            return Err(self.busy("mapped by the host: drop the mapping before a kernel uses it"));
-        }
-        Ok(())
+        self.turn
+            .check_free()
+            .map_err(|_| self.busy("mapped by the host: drop the mapping before a kernel uses it"))
     }
 
     /// Work uses the block and will release less than the host needs.
@@ -206,31 +162,17 @@ impl Block {
     }
 
     fn try_lease(&self, kind: u32) -> Result<Lease<'_>> {
-        // Acquire: pairs with the release in `leave` and of another lease. SeqCst: see `InFlight::enter`.
-        let taken = self.users.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| match (n, kind) {
-            (0, WRITER) => Some(WRITER),
-            (0, _) => Some(READERS + 1),
-            (n, READERS) if n > READERS && n < WRITER - 1 => Some(n + 1),
-            _ => None,
-        });
-        const IN_FLIGHT: &str =
-            "in flight: wait for the work that uses it, or drop its queue if that has failed";
-        taken.map_err(|n| {
-            self.busy(if n > READERS {
-                "mapped by the host elsewhere: drop that mapping first"
-            } else {
-                IN_FLIGHT
-            })
-        })?;
-        fence_after_rmw();
-        let lease = Lease { block: self, writer: kind == WRITER };
-        let groups = self.groups.lock().expect("no panic while it is held");
-        if groups.iter().filter_map(Weak::upgrade).any(|group| group.any()) {
-            return Err(self.busy(IN_FLIGHT));
+        match self.turn.take(kind) {
+            Ok(()) => Ok(Lease { block: self, writer: kind == WRITER }),
+            Err(Taken::ByHost) => Err(self.busy("mapped by the host elsewhere: drop that mapping first")),
+            Err(Taken::ByWork) => {
+                Err(self
+                    .busy("in flight: wait for the work that uses it, or drop its queue if that has failed"))
+            }
         }
-        Ok(lease)
     }
 
+    #[cold]
     fn busy(&self, state: &'static str) -> Error {
         Error::BufferBusy { address: self.address as u64, bytes: self.bytes, state }
     }
@@ -261,9 +203,6 @@ impl Drop for Lease<'_> {
             // Before the next user can have the block: his submission then acquires what was written.
             self.block.agent.note_host_write();
         }
-        // Release: pairs with the acquire of the next user. Only lease holders change the word while there are any.
-        let _ = self.block.users.fetch_update(Ordering::Release, Ordering::Relaxed, |n| {
-            Some(if n == WRITER || n == READERS + 1 { 0 } else { n - 1 })
-        });
+        self.block.turn.give_back();
     }
 }

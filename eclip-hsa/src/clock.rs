@@ -4,9 +4,8 @@
 //! something) writes it down after it has reserved its slots, and a producer that uses it has read it before it reserves its own, which are
 //! therefore behind. Facts never become false, so a write that is lost between two producers only costs a barrier.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use crate::depend::{Clock, Known, LANES};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// See the module's text.
 #[derive(Default)]
@@ -37,26 +36,31 @@ impl SharedClock {
 
     /// Adds what a submission waits for. Call after its slots were reserved.
     pub(crate) fn learn(&self, clock: &Clock) {
-        let mut used = 0;
-        for (lane, known) in clock.lanes() {
-            raise(&self.below[usize::from(lane)], known.below);
-            raise(&self.next[usize::from(lane)], known.next);
-            used |= 1 << lane;
-        }
+        clock.lanes().for_each(|(lane, known)| self.learn_one(lane, known));
+    }
+
+    /// As [`SharedClock::learn`], of one lane.
+    pub(crate) fn learn_one(&self, lane: u8, known: Known) {
+        let (Some(below), Some(next)) = (self.below.get(usize::from(lane)), self.next.get(usize::from(lane)))
+        else {
+            return;
+        };
+        raise(below, known.below);
+        raise(next, known.next);
         // Relaxed load: a lane that is missing is only forgotten. Release: as above.
-        if self.used.load(Ordering::Relaxed) & used != used {
-            self.used.fetch_or(used, Ordering::Release);
+        if self.used.load(Ordering::Relaxed) & 1 << lane == 0 {
+            self.used.fetch_or(1 << lane, Ordering::Release);
         }
     }
 
-    /// Position of the newest barrier bit.
+    /// Everything below this position of the queue itself is complete: see [`crate::depend::View`].
     #[inline]
     pub(crate) fn barrier(&self) -> u64 {
         // Acquire: as in `load`.
         self.barrier.load(Ordering::Acquire)
     }
 
-    /// A packet with the barrier bit is at `position`. Call after its slots were reserved.
+    /// Everything below `position` is complete before what comes later starts. Call after the slots of the packet that makes it so were reserved.
     #[inline]
     pub(crate) fn raise_barrier(&self, position: u64) {
         raise(&self.barrier, position);

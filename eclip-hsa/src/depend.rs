@@ -10,7 +10,7 @@
 //! submitted now can start. A submission keeps a copy of its queue's clock; when it is complete, so is everything in it.
 
 /// Queues that can be told apart in a [`Clock`]. Queues beyond that work, but nothing is left out on their account.
-pub const LANES: usize = 24;
+pub const LANES: usize = if cfg!(loom) { 2 } else { 24 };
 /// The lane of a queue that has none.
 pub const NO_LANE: u8 = u8::MAX;
 
@@ -123,10 +123,64 @@ pub struct View {
     /// The queue's number.
     pub queue: u64,
     /// Everything below this position of the queue is complete before anything that is submitted now starts: position of its newest barrier
-    /// bit.
+    /// bit, or one more if a barrier packet has it.
     pub barrier: u64,
     /// What it has waited for.
     pub clock: Clock,
+}
+
+/// A submission's packets, as far as others depend on them. Offsets count packets from its first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The last packet whose completion belongs to it.
+    pub last: u64,
+    /// The newest barrier bit at or before that.
+    pub last_barrier: Option<u64>,
+    /// The newest barrier bit of all its packets.
+    pub newest_barrier: Option<u64>,
+    /// The last packet of all is a barrier: nothing behind it is launched before it is complete.
+    pub ends_in_barrier: bool,
+}
+
+/// What a submission makes true. Positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// See [`Stamp::end`].
+    pub end: u64,
+    /// See [`Stamp::proves`].
+    pub proves: u64,
+    /// For [`View::barrier`] of what is submitted later.
+    pub barrier: Option<u64>,
+    /// What is known of its own lane by what is submitted later, beside that: it is complete, if it is a barrier without the bit.
+    pub known: Option<Known>,
+}
+
+impl View {
+    /// What a submission makes true whose first packet is at position `first`: a view that was taken before it reserved its slots.
+    pub fn enter(&self, first: u64, extent: &Extent) -> Entry {
+        let end = first + extent.last;
+        let proves = extent.last_barrier.map_or(self.barrier, |offset| first + offset);
+        let bit = extent.newest_barrier.map(|offset| first + offset);
+        Entry {
+            end,
+            proves,
+            // Only barrier packets come behind the last kernel, and they have the bit.
+            barrier: bit.map(|bit| bit + u64::from(extent.ends_in_barrier)),
+            known: (extent.ends_in_barrier && bit.is_none())
+                .then_some(Known { below: proves, next: end + 1 }),
+        }
+    }
+
+    /// Adds to the clock what is complete when everything named in a submission's barrier-ANDs is. Returns only that.
+    pub fn learn<D: Dependency>(&mut self, named: &[D]) -> Clock {
+        let mut learnt = Clock::default();
+        for dep in named.iter().map(Dependency::dep) {
+            learnt.join(&dep.clock);
+            learnt.complete(&dep.stamp);
+        }
+        self.clock.join(&learnt);
+        learnt
+    }
 }
 
 /// Dependencies that cost nothing, and why.
@@ -155,7 +209,11 @@ pub struct Decision {
 
 /// Decides what a submission to `queue` needs, and leaves in `deps` only what a barrier-AND must name.
 ///
-/// Exact up to `EXACT` dependencies; with more, something that is proved by another one may be named all the same.
+/// Never too little. No more than the least, but for three cases:
+/// - A clock remembers, for each lane, the newest epoch and one submission, the newest. Somebody who waits for two submissions of one
+///   queue that no barrier bit separates so forgets the older one, and it is named again if it is asked for again.
+/// - Above 32 dependencies those that another one proves are looked for by epochs only.
+/// - Nothing is remembered of queues beyond [`LANES`], and a producer may just miss what another one of the same queue is writing down.
 pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
     let mut decision = Decision::default();
     let elided = &mut decision.elided;
@@ -215,7 +273,7 @@ fn drop_proved<D: Dependency>(deps: &mut Vec<D>) -> u64 {
         // Without single submissions: one of them could be the dependency's own. `below` never reaches its own end.
         all.known.iter_mut().for_each(|known| known.next = 0);
         deps.retain(|dep| !all.covers(&dep.dep().stamp));
-        deps.sort_by_key(|dep| (dep.dep().stamp.queue, dep.dep().stamp.end));
+        deps.sort_unstable_by_key(|dep| (dep.dep().stamp.queue, dep.dep().stamp.end));
         deps.dedup_by(|a, b| same(&a.dep().stamp, &b.dep().stamp));
     }
     (before - deps.len()) as u64
@@ -229,3 +287,6 @@ fn same(a: &Stamp, b: &Stamp) -> bool {
 fn proves(by: &Dep, stamp: &Stamp) -> bool {
     (by.stamp.queue == stamp.queue && stamp.end < by.stamp.proves) || by.clock.covers(stamp)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

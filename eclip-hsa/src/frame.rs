@@ -3,14 +3,27 @@
 //! Plain data and pure, but for the ring slots that they are written to. Offsets count packets from the submission's first.
 
 use crate::counts::PacketCounts;
+use crate::depend::Extent;
 use crate::hold::Wait;
 use crate::packet::{BARRIER_DEPENDENCIES, Barrier, FenceScope, Header, Packet, PacketKind};
-use crate::program::Program;
 use crate::ring::{Port, Slots};
+
+/// The kernels of a submission as packets.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernels<'a> {
+    /// The packets, with INVALID headers, without completion signals.
+    pub(crate) bodies: &'a [Packet],
+    /// Their first dwords: barrier bits for the order inside, agent scope both ways.
+    pub(crate) firsts: &'a [u32],
+    /// Barrier bits in them.
+    pub(crate) barrier_bits: u64,
+    /// The last packet with the barrier bit. From it on packets may be complete in any order, so each of them signals.
+    pub(crate) last_barrier: Option<usize>,
+}
 
 /// See the module's text.
 pub(crate) struct Frame<'a> {
-    program: &'a Program,
+    kernels: Kernels<'a>,
     /// Barrier packets in front.
     barriers: usize,
     /// What to add to the kernels' kernarg addresses.
@@ -32,12 +45,12 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The packets for a program behind barriers that name `waits` signals.
-    pub(crate) fn new(program: &'a Program, waits: usize, shift: u64, notify: Option<u64>) -> Self {
-        // An empty program is a barrier: there must be a packet to be complete.
-        let least = usize::from(program.len() == 0);
+    /// The packets for kernels behind barriers that name `waits` signals.
+    pub(crate) fn new(kernels: Kernels<'a>, waits: usize, shift: u64, notify: Option<u64>) -> Self {
+        // Without kernels it is a barrier: there must be a packet to be complete.
+        let least = usize::from(kernels.bodies.is_empty());
         Self {
-            program,
+            kernels,
             barriers: waits.div_ceil(BARRIER_DEPENDENCIES).max(least),
             shift,
             notify,
@@ -50,37 +63,51 @@ impl<'a> Frame<'a> {
         }
     }
 
+    fn len(&self) -> usize {
+        self.kernels.bodies.len()
+    }
+
+    /// What matters to whoever depends on it.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent {
+            last: self.last(),
+            last_barrier: self.last_barrier(),
+            newest_barrier: if self.notify.is_some() { Some(self.last() + 1) } else { self.last_barrier() },
+            ends_in_barrier: self.len() == 0 || self.marker || self.notify.is_some(),
+        }
+    }
+
     /// Packets in all.
     pub(crate) fn count(&self) -> u64 {
         self.last() + 1 + u64::from(self.notify.is_some())
     }
 
-    /// The packet by whose completion the submission is complete, the notification aside.
-    pub(crate) fn last(&self) -> u64 {
-        (self.barriers + self.program.len() + usize::from(self.marker) - 1) as u64
+    /// The last packet, the notification aside.
+    fn last(&self) -> u64 {
+        (self.barriers + self.len() + usize::from(self.marker) - 1) as u64
     }
 
     /// The first kernel that may be complete after all others.
     fn tail(&self) -> usize {
-        self.program.last_barrier.unwrap_or(0)
+        self.kernels.last_barrier.unwrap_or(0)
     }
 
     /// Packets that decrement the completion signal.
     pub(crate) fn signalling(&self) -> usize {
-        if self.marker || self.program.len() == 0 { 1 } else { self.program.len() - self.tail() }
+        if self.marker || self.len() == 0 { 1 } else { self.len() - self.tail() }
     }
 
     /// Whether the first kernel is not what ends the submission, so that its start is told by a signal of its own.
     pub(crate) fn has_separate_first(&self) -> bool {
-        self.program.len() > 1 && (self.marker || self.tail() > 0)
+        self.len() > 1 && (self.marker || self.tail() > 0)
     }
 
     /// The newest barrier bit at or before the last packet, the notification aside.
-    pub(crate) fn last_barrier(&self) -> Option<u64> {
-        let own = self.program.last_barrier;
+    fn last_barrier(&self) -> Option<u64> {
+        let own = self.kernels.last_barrier;
         if self.marker {
             Some(self.last())
-        } else if self.program.len() == 0 {
+        } else if self.len() == 0 {
             self.barrier_bit.then(|| self.last())
         } else {
             let at = own.or(self.barrier_bit.then_some(0))?;
@@ -88,20 +115,15 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The newest barrier bit of all.
-    pub(crate) fn newest_barrier(&self) -> Option<u64> {
-        if self.notify.is_some() { Some(self.last() + 1) } else { self.last_barrier() }
-    }
-
     pub(crate) fn counts(&self) -> PacketCounts {
         let extra = u64::from(self.marker) + u64::from(self.notify.is_some());
         // The first kernel may have the bit anyway.
         let first =
-            self.barrier_bit && self.program.firsts.first().is_none_or(|&first| first & BARRIER_BIT == 0);
+            self.barrier_bit && self.kernels.firsts.first().is_none_or(|&first| first & BARRIER_BIT == 0);
         PacketCounts {
-            kernels: self.program.len() as u64,
+            kernels: self.len() as u64,
             barriers: self.barriers as u64 + extra,
-            barrier_bits: self.program.barrier_bits + u64::from(first) + extra,
+            barrier_bits: self.kernels.barrier_bits + u64::from(first) + extra,
             ..Default::default()
         }
     }
@@ -109,7 +131,7 @@ impl<'a> Frame<'a> {
     /// Writes all bodies, then all first dwords.
     #[inline]
     pub(crate) fn write<P: Port>(&self, slots: &Slots<'_, P>, waits: &[Wait]) {
-        let (kernels, tail) = (self.program.len(), self.tail());
+        let (kernels, tail) = (self.len(), self.tail());
         let last_barrier = self.barriers.wrapping_sub(1);
         for offset in 0..self.barriers {
             let mut fields = Barrier::default();
@@ -120,7 +142,7 @@ impl<'a> Frame<'a> {
             }
             slots.body(offset, &Packet::barrier(Header::new(PacketKind::BarrierAnd), &fields));
         }
-        let bodies = &self.program.bodies;
+        let bodies = self.kernels.bodies;
         let signals_from = if self.marker { kernels } else { tail };
         let plain = if self.shift == 0 { signals_from } else { 0 };
         // What is as it was recorded is copied at once.
@@ -156,7 +178,7 @@ impl<'a> Frame<'a> {
             }
             slots.first(offset, u32::from(header.bits()));
         }
-        for (index, &first) in self.program.firsts.iter().enumerate() {
+        for (index, &first) in self.kernels.firsts.iter().enumerate() {
             let mut first = first;
             if index == 0 {
                 first = with_acquire(first, self.acquire) | u32::from(self.barrier_bit) << 8;
@@ -186,3 +208,6 @@ fn with_acquire(first: u32, scope: FenceScope) -> u32 {
 fn with_release(first: u32, scope: FenceScope) -> u32 {
     first & !(3 << 11) | (scope as u32) << 11
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

@@ -13,9 +13,10 @@ use bytemuck::Pod;
 
 use crate::agent::Agent;
 use crate::agent_info::PoolKind;
-use crate::block::{Block, Lease, READERS, WRITER};
+use crate::block::{Block, Lease};
 use crate::copy::{Direction, transfer};
 use crate::error::{Error, Result};
+use crate::turn::{READERS, WRITER};
 
 /// Memory of `T`s that kernels can use.
 pub struct Buffer<T> {

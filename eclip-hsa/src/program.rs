@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::agent::Agent;
 use crate::agent_info::PoolKind;
-use crate::block::{Block, InFlight};
+use crate::block::Block;
 use crate::dispatch::Dispatch;
 use crate::error::{Error, Result};
+use crate::frame::Kernels;
 use crate::memory::BufferRef;
 use crate::module::Kernel;
 use crate::packet::{FenceScope, Header, Packet, PacketKind};
+use crate::turn::InFlight;
 use crate::visibility::Visibility;
 
 /// See the module's text.
@@ -145,6 +147,17 @@ impl Program {
 
     pub(crate) fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// The packets, for a frame.
+    #[inline]
+    pub(crate) fn packets(&self) -> Kernels<'_> {
+        Kernels {
+            bodies: &self.bodies,
+            firsts: &self.firsts,
+            barrier_bits: self.barrier_bits,
+            last_barrier: self.last_barrier,
+        }
     }
 
     /// Packets.

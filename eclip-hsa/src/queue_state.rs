@@ -4,7 +4,7 @@
 //! queues' locks are ever held at once.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -63,8 +63,10 @@ pub(crate) struct QueueState {
     /// Everything below this position is proved by a submission with a signal. Behind `silent_end` if silent work needs a marker.
     marked: AtomicU64,
     failure: OnceLock<Arc<Failure>>,
-    /// How many failures there had been in the runtime when this queue was last found to be free of them.
+    /// What [`QueueState::dangers`] was when this queue was last found to be free of failures.
     unharmed: AtomicU64,
+    /// Submissions that failures of other queues may have overtaken.
+    doubts: AtomicU64,
     closed: AtomicBool,
     /// Whether the HSA queue is there. Held while somebody else than its owner submits, and taken before it is destroyed.
     open: Mutex<bool>,
@@ -95,6 +97,7 @@ impl QueueState {
             marked: AtomicU64::new(lane.base),
             failure: OnceLock::new(),
             unharmed: AtomicU64::new(0),
+            doubts: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             open: Mutex::new(true),
             parts,
@@ -152,24 +155,52 @@ impl QueueState {
 
     /// Why the queue takes nothing more, if so: its own error, its GPU's, or that it waits for work that was lost.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        let failures = self.parts.agent.runtime().failures().count();
+        let dangers = self.dangers();
         // Relaxed: the count itself is what matters, and it was acquired. Until something else fails there is nothing to find.
-        if failures == self.unharmed.load(Ordering::Relaxed) {
+        if dangers == self.unharmed.load(Ordering::Relaxed) {
             return None;
         }
+        // Pairs with the fence in `note_waiting`.
+        fence(Ordering::SeqCst);
         let failure = self.failure_at(u64::MAX, &mut Seen::default());
         if failure.is_none() {
-            // Relaxed: as above. What is submitted later cannot wait for what is lost already: it is refused.
-            self.unharmed.store(failures, Ordering::Relaxed);
+            // Relaxed: as above. What is submitted later cannot wait for what is lost already: it is refused, or noted as doubtful.
+            self.unharmed.fetch_max(dangers, Ordering::Relaxed);
         }
         failure
+    }
+
+    /// Moves with whatever may mean that the queue is dead: neither of the two counts ever falls.
+    #[inline]
+    fn dangers(&self) -> u64 {
+        // Acquire: pairs with the release in `note_waiting`.
+        self.failures() + self.doubts.load(Ordering::Acquire)
+    }
+
+    /// How often anything has failed.
+    #[inline]
+    pub(crate) fn failures(&self) -> u64 {
+        self.parts.agent.runtime().failures().count()
+    }
+
+    /// A submission that waits for other queues was just launched. `before` is [`QueueState::failures`] before it looked whether what it waits
+    /// for is lost.
+    #[inline]
+    pub(crate) fn note_waiting(&self, before: u64) {
+        // Who looks for failures reads their count and then the slots; here a slot was filled, and the count is read. With the fences at least
+        // one sees the other, so what was lost in between is not overlooked.
+        fence(Ordering::SeqCst);
+        if self.failures() != before {
+            // Release: pairs with the acquire in `dangers`, so the submission is seen.
+            self.doubts.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Why what begins at `start` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
     /// not affected by it. It looks once at every submission that waits.
     fn failure_at(&self, start: u64, seen: &mut Seen) -> Option<Arc<Failure>> {
         // Relaxed: as in `failure`.
-        if self.parts.agent.runtime().failures().count() == self.unharmed.load(Ordering::Relaxed) {
+        if self.dangers() == self.unharmed.load(Ordering::Relaxed) {
             return None;
         }
         if let Some(failure) = self.own_failure() {
@@ -252,10 +283,10 @@ impl QueueState {
         })
     }
 
-    /// Counts a submission in its slot.
+    /// Counts a submission in its slot. For the slot's owner, before it launches.
     #[inline]
-    pub(crate) fn count(&self, ticket: Ticket, count: &PacketCounts) {
-        self.counters[ticket.slot as usize].add(count);
+    pub(crate) fn count(&self, slot: u32, count: &PacketCounts) {
+        self.counters[slot as usize].add(count);
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.
@@ -282,8 +313,13 @@ impl QueueState {
     fn mark(&self) {
         // Relaxed: as in `note_marked`.
         if self.silent_end.load(Ordering::Relaxed) > self.marked.load(Ordering::Relaxed) {
+            // Not if somebody holds it: he submits right now, or takes the queue away.
             // If there is no room, whoever called will come again.
-            let _ = self.while_open(|| self.barrier(FenceScope::Agent, Use::Polled));
+            if let Ok(open) = self.open.try_lock()
+                && *open
+            {
+                let _ = self.barrier(FenceScope::Agent, Use::Polled);
+            }
         }
     }
 
@@ -295,7 +331,12 @@ impl QueueState {
 
     /// Submits a barrier packet behind everything that is in the queue, with a release of this scope.
     fn barrier(&self, release: FenceScope, signal: Use) -> Result<Ticket> {
-        let claim = self.claim()?;
+        // Not `self.claim`: that looks at all queues, this one included, and a lock may be held here.
+        let claim = self.flights.claim().or_else(|| {
+            self.flights.sweep_all();
+            self.flights.claim()
+        });
+        let claim = claim.ok_or_else(|| self.full("submission slot"))?;
         let signal = claim.signal().prepare(&self.parts.agent, signal)?;
         let index = self.reserve(1)?;
         signal.arm(1);
@@ -308,11 +349,11 @@ impl QueueState {
             slots.first(0, packet.dwords()[0]);
         });
         let position = self.lane.base + index;
-        self.clock.raise_barrier(position);
+        self.clock.raise_barrier(position + 1);
         let place = Place { start: position, end: position, proves: position };
+        self.count(claim.slot(), &PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
         let ticket = claim.launch(place, false, &Clock::default());
         self.note_marked(place, false);
-        self.count(ticket, &PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
         Ok(ticket)
     }
 

@@ -230,6 +230,7 @@ pub(crate) fn try_submit(
     after: &[Token],
     patches: &[Patch],
 ) -> Result<Token> {
+    let failures = request.agent.runtime().failures().count();
     let recorded = &request.recorded;
     let mut lanes: [Option<Lane<'_>>; MAX_PARTS] = [const { None }; MAX_PARTS];
     for (number, part) in recorded.parts.iter().enumerate() {
@@ -247,8 +248,11 @@ pub(crate) fn try_submit(
         lanes[number] = Some(open(request, number, queue)?);
     }
     let mut instance = request.instance()?;
-    let submitted = send(request, &mut lanes[..recorded.parts.len()], &mut instance, queues, after, patches);
+    let lanes = &mut lanes[..recorded.parts.len()];
+    let submitted = send(request, lanes, &mut instance, queues, after, patches);
     request.put_back(instance);
+    // What was lost meanwhile must not be overlooked, whether all of the request was submitted or some of what is in front of it.
+    lanes.iter().flatten().for_each(|lane| lane.queue.note_waiting(failures));
     submitted
 }
 
@@ -413,13 +417,14 @@ fn send(
                 }
             }
         });
-        let ticket = if number == last {
-            claim.launch(lane.place, false, &Clock::default())
+        // While the slot is ours.
+        lane.queue.count(claim.slot(), &request.counts[number]);
+        if number == last {
+            claim.launch(lane.place, false, &Clock::default());
         } else {
-            claim.launch_pinned(lane.place, &Clock::default())
-        };
+            claim.launch_pinned(lane.place, &Clock::default());
+        }
         lane.queue.note_marked(lane.place, false);
-        lane.queue.count(ticket, &request.counts[number]);
     }
     let (queue, ticket) = tickets[last].take().expect("a request has a last queue");
     Ok(Token::new(queue, ticket, Visibility::System, None))
@@ -450,7 +455,7 @@ fn end(lane: &mut Lane<'_>, waits: &[u64], release: FenceScope) {
     });
     let base = lane.queue.lane().base;
     let position = base + start + count - 1;
-    lane.queue.clock().raise_barrier(position);
+    lane.queue.clock().raise_barrier(position + 1);
     if lane.acquire == FenceScope::System {
         // Release: pairs with the acquire in `open` and in `submit`, in a producer that reserves its slots behind ours.
         lane.queue.acquired().fetch_max(lane.host_writes, Ordering::Release);

@@ -146,12 +146,13 @@ impl<P: Port> Ring<P> {
 
     /// Takes `count` consecutive slots of those that were promised to the caller.
     pub(crate) fn reserve_promised(&self, count: u64) -> u64 {
-        // Relaxed: as in `take`. The index goes up by as much as the promise goes down.
+        // Acquire: pairs with the release in `take`. These need not be the slots that were free when the promise was made: whoever took
+        // those found that these are free as well. The index goes up by as much as the promise goes down.
         let before =
-            self.taken.fetch_add((count << Taken::PROMISED_BITS).wrapping_sub(count), Ordering::Relaxed);
+            self.taken.fetch_add((count << Taken::PROMISED_BITS).wrapping_sub(count), Ordering::Acquire);
         debug_assert!(Taken(before).promised() >= count);
-        // Acquire: pairs with the release in `take`, where the room for the promise was found.
-        Taken(before).next(self.known_read.load(Ordering::Acquire))
+        // Relaxed: any index that is near.
+        Taken(before).next(self.known_read.load(Ordering::Relaxed))
     }
 
     /// Gives promised slots back.
@@ -182,11 +183,12 @@ impl<P: Port> Ring<P> {
                     return Err(Refused::Full);
                 }
             }
-            // Relaxed: the counter only hands out ranges; what is written to them is ordered by `Prefix`.
+            // Release: pairs with the acquire in `reserve_promised`, whose slots are free because of what was found here. Otherwise the
+            // counter only hands out ranges; what is written to them is ordered by `Prefix`.
             match self.taken.compare_exchange_weak(
                 taken.0,
                 Taken::new(start + now, taken.promised() + later).0,
-                Ordering::Relaxed,
+                Ordering::Release,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return Ok(start),
@@ -246,6 +248,7 @@ impl<'a, P: Port> Slots<'a, P> {
 mod tests {
     use super::*;
     use crate::packet::{Barrier, Header, PacketKind};
+    use proptest::prelude::*;
     use std::sync::atomic::{AtomicBool, AtomicU32};
 
     /// Ring memory and indices in plain atomics, with a consumer that checks what it is shown.
@@ -370,6 +373,50 @@ mod tests {
         }
         assert_eq!(ring.port().consume(), None);
         assert_eq!(ring.try_push(&vec![packet(0); 4]), Ok(4));
+    }
+
+    proptest! {
+        /// Slots taken, promised and given back, around the places where the packed index comes back to zero.
+        #[test]
+        fn slots_are_counted_right_around_the_wrap(
+            lap in 0u64..4,
+            before in 0u64..40,
+            steps in proptest::collection::vec((0u8..5, 1u64..5), 1..60),
+        ) {
+            let start = (lap << 43).saturating_sub(before);
+            let port = Fake::new(8);
+            port.read.store(start, Ordering::Relaxed);
+            let ring = Ring::new(port, start);
+            let (mut next, mut promised, mut read) = (start, 0, start);
+            for (step, count) in steps {
+                let fits = next + promised + count <= read + 8;
+                let room = if fits { Ok(()) } else { Err(Refused::Full) };
+                match step {
+                    0 => {
+                        prop_assert_eq!(ring.reserve(count), room.map(|()| next));
+                        next += if fits { count } else { 0 };
+                    }
+                    1 => {
+                        prop_assert_eq!(ring.promise(count), room);
+                        promised += if fits { count } else { 0 };
+                    }
+                    2 if promised >= count => {
+                        prop_assert_eq!(ring.reserve_promised(count), next);
+                        (next, promised) = (next + count, promised - count);
+                    }
+                    3 if promised >= count => {
+                        ring.give_back(count);
+                        promised -= count;
+                    }
+                    _ => {
+                        read = next.min(read + count);
+                        ring.port().read.store(read, Ordering::Relaxed);
+                    }
+                }
+            }
+            let taken = Taken(ring.taken.load(Ordering::Relaxed));
+            prop_assert_eq!((taken.next(read), taken.promised()), (next, promised));
+        }
     }
 
     #[test]

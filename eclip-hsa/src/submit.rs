@@ -3,6 +3,7 @@
 //! Everything that can fail comes before the packet slots are reserved, so a submission is in the queue as a whole or leaves nothing
 //! behind. In steady state nothing is allocated. Any thread may submit to any queue; no lock is taken.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -32,11 +33,21 @@ pub(crate) struct Order<'a> {
     pub(crate) notify: Option<ForeignSignal>,
     pub(crate) patches: &'a [Patch],
     pub(crate) visibility: Visibility,
+    /// Takes the number of dependencies that a barrier-AND had to name.
+    pub(crate) waited: Option<&'a Cell<usize>>,
 }
 
 impl<'a> Order<'a> {
     pub(crate) fn new(program: &'a Arc<Program>) -> Self {
-        Self { program, after: &[], signals: &[], notify: None, patches: &[], visibility: Visibility::System }
+        Self {
+            program,
+            after: &[],
+            signals: &[],
+            notify: None,
+            patches: &[],
+            visibility: Visibility::System,
+            waited: None,
+        }
     }
 }
 
@@ -54,10 +65,11 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
             used_on: parts.agent.to_string(),
         });
     }
+    let failures = queue.failures();
     let mut claim = queue.claim()?;
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     let time = timed.then(TimeCell::default);
-    let (shift, decision, view, host_writes) = claim.cargo(|hold| {
+    let (shift, decision, mut view, host_writes) = claim.cargo(|hold| {
         hold.time = time.clone();
         program.enter(order.visibility)?;
         hold.program = Some(program.clone());
@@ -87,7 +99,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
         || queue.acquired().load(Ordering::Acquire) < host_writes
         || matches!(queue.ring(), PacketRing::Shared(_));
     let waits = claim.cargo(|hold| hold.waits.len());
-    let mut frame = Frame::new(program, waits, shift, order.notify.map(ForeignSignal::handle));
+    let mut frame = Frame::new(program.packets(), waits, shift, order.notify.map(ForeignSignal::handle));
     frame.barrier_bit = decision.barrier_bit;
     frame.acquire = if system { FenceScope::System } else { FenceScope::Agent };
     frame.release =
@@ -117,38 +129,38 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
             signals.arm_first();
         }
     }
-    let base = queue.lane().base + start;
-    let place = Place {
-        start: base,
-        end: base + frame.last(),
-        proves: frame.last_barrier().map_or(view.barrier, |offset| base + offset),
-    };
-    let mut clock = view.clock;
+    let first = queue.lane().base + start;
+    let entry = view.enter(first, &frame.extent());
     claim.cargo(|hold| {
         hold.timed_first = frame.first_signal != 0;
         queue.ring().fill(start, count, |slots| frame.write(slots, &hold.waits));
         if !hold.waits.is_empty() {
-            let mut learnt = Clock::default();
-            for wait in &hold.waits {
-                learnt.join(&wait.dep.clock);
-                learnt.complete(&wait.dep.stamp);
-            }
-            queue.clock().learn(&learnt);
-            clock.join(&learnt);
+            queue.clock().learn(&view.learn(&hold.waits));
         }
     });
-    if let Some(offset) = frame.newest_barrier() {
-        queue.clock().raise_barrier(base + offset);
+    if let Some(position) = entry.barrier {
+        queue.clock().raise_barrier(position);
+    }
+    if let Some(known) = entry.known {
+        queue.clock().learn_one(queue.lane().index, known);
     }
     if system && queue.acquired().load(Ordering::Relaxed) < host_writes {
         // Release: pairs with the acquire above, in a producer that reserves its slots behind ours.
         queue.acquired().fetch_max(host_writes, Ordering::Release);
     }
-    let ticket = claim.launch(place, silent, &clock);
-    queue.note_marked(place, silent);
     let mut counts = frame.counts();
     counts.elide(&decision.elided);
-    queue.count(ticket, &counts);
+    // While the slot is ours.
+    queue.count(claim.slot(), &counts);
+    let place = Place { start: first, end: entry.end, proves: entry.proves };
+    let ticket = claim.launch(place, silent, &view.clock);
+    queue.note_marked(place, silent);
+    if waits > 0 {
+        queue.note_waiting(failures);
+    }
+    if let Some(cell) = order.waited {
+        cell.set(waits);
+    }
     Ok(Token::new(queue.clone(), ticket, order.visibility, time))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use eclip_hsa::{Error, KernelGroup, Patch, Queue, Token};
+use eclip_hsa::{Error, KernelGroup, Patch, Queue, Token, Visibility};
 use eclip_tests::{PATIENCE, gpu, newest_queue};
 use kfd_sim::cp::PacketType;
 
@@ -183,4 +183,32 @@ fn arguments_and_code_stay_until_the_kernel_has_run() {
     let (written, rest) = values.split_at(tokens.len());
     assert!(written.iter().zip(0..).all(|(&value, expected)| value == expected), "{written:?}");
     assert!(rest.iter().all(|&value| value == EMPTY));
+}
+
+#[test]
+fn a_queue_with_no_slot_left_refuses_and_does_not_hang() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let (queue, id) = (gpu.queue(), newest_queue(&sim));
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
+    sim.processor().stall_queue(id).unwrap();
+    // Nothing tells when it is complete, so somebody who looks would like to add a packet that does.
+    let silent = group.on(&queue).visibility(Visibility::Queue).try_submit().unwrap();
+    let mut tokens = Vec::new();
+    let refused = loop {
+        match group.on(&queue).try_submit() {
+            Ok(token) => tokens.push(token),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::WouldBlock { .. }), "{refused}");
+    assert_eq!((tokens.len() as u32 + 1, queue.unfinished()), (queue.size(), queue.size()));
+    sim.processor().resume_queue(id).unwrap();
+    tokens.iter().for_each(|token| token.wait_timeout(PATIENCE).unwrap());
+    queue.drain(PATIENCE).unwrap();
+    assert!(matches!(silent.result(), Some(Ok(()))));
+    let counts = queue.packet_counts();
+    assert_eq!(counts.kernels, u64::from(queue.size()));
+    assert!(counts.barriers <= 2, "one marker is enough: {counts:?}");
 }

@@ -249,4 +249,60 @@ proptest! {
             prop_assert!(packed.is_err() || (args.len() == layout.args().len() && room >= layout.size()));
         }
     }
+
+    /// A patch is packing with the new argument, or refused with nothing written.
+    #[test]
+    fn a_patch_is_packing_with_the_new_argument(
+        kinds in proptest::collection::vec((0u8..3, 0u32..9, 1u32..40), 1..10),
+        which in any::<proptest::sample::Index>(),
+        (given, len, number) in (0u8..3, 1u32..40, any::<u64>()),
+        grid in 1u32..100_000,
+    ) {
+        let mut meta = sample(&[]);
+        let mut end = 0u32;
+        for (kind, gap, size) in &kinds {
+            let (size, kind) = match kind {
+                0 => (*size, ArgKind::ByValue),
+                1 => (8, ArgKind::GlobalBuffer),
+                _ => (4, ArgKind::DynamicSharedPointer),
+            };
+            meta.args.push(arg(end + gap, size, kind));
+            end += gap + size;
+        }
+        meta.args.push(arg(end, 4, ArgKind::Hidden(Hidden::BlockCount(Axis::X))));
+        meta.kernarg_segment_size = end + 4;
+        let layout = KernargLayout::new(&meta);
+        let geometry = Geometry { grid: [grid, 1, 1], ..LINE };
+        let values: Vec<Vec<u8>> = meta.args.iter().map(|arg| vec![0x11; arg.size as usize]).collect();
+        let mut args: Vec<Arg<'_>> = kinds
+            .iter()
+            .zip(&values)
+            .map(|((kind, ..), value)| match kind {
+                0 => Arg::Value(value),
+                1 => Arg::Buffer(0x2222_2222_2222_2222),
+                _ => Arg::Lds(33),
+            })
+            .collect();
+        let mut patched = vec![0xee; layout.size()];
+        layout.pack(&args, &geometry, &mut patched).unwrap();
+        let before = patched.clone();
+
+        let index = which.index(kinds.len());
+        // As often as not of the right size.
+        let bytes = vec![number as u8; if number & 1 == 0 { meta.args[index].size } else { len } as usize];
+        let new = match given {
+            0 => Arg::Value(&bytes),
+            1 => Arg::Buffer(number),
+            _ => Arg::Lds(number as u32),
+        };
+        let done = layout.patch(index, new, &mut patched);
+        args[index] = new;
+        let mut packed = vec![0xee; layout.size()];
+        let fits = layout.pack(&args, &geometry, &mut packed);
+        // The size of local memory is in the packet, so it cannot be replaced.
+        prop_assert_eq!(done.is_ok(), fits.is_ok() && given != 2);
+        prop_assert_eq!(&patched, if done.is_ok() { &packed } else { &before });
+        prop_assert!(layout.patch(kinds.len(), new, &mut patched).is_err());
+        prop_assert!(layout.patch(index, new, &mut patched[..0]).is_err());
+    }
 }

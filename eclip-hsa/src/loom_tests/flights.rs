@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicI64, Ordering};
 use loom::thread;
 
 use super::model;
-use crate::depend::Clock;
+use crate::depend::{Clock, Known};
 use crate::flights::{Cargo, Completion, Flights, Pinned, Place, Status, Ticket};
 
 /// A signal whose use is watched: arming it while somebody still names it is an error that loom reports.
@@ -61,10 +61,16 @@ impl Cargo<Signal> for Counted {
 type Table = Flights<Signal, Counted>;
 
 fn launch(table: &Table, completed: &std::sync::Arc<Plain>) -> Option<Ticket> {
+    launch_at(table, completed, Place { start: 0, end: 0, proves: 0 }, false)
+}
+
+fn launch_at(table: &Table, completed: &std::sync::Arc<Plain>, place: Place, silent: bool) -> Option<Ticket> {
     let mut claim = table.claim()?;
-    claim.signal().arm(1);
+    if !silent {
+        claim.signal().arm(1);
+    }
     claim.cargo(|cargo| cargo.0 = Some(completed.clone()));
-    Some(claim.launch(Place { start: 0, end: 0, proves: 0 }, false, &Clock::default()))
+    Some(claim.launch(place, silent, &Clock::default()))
 }
 
 /// What the device does.
@@ -146,5 +152,88 @@ fn looking_and_completing_do_not_cross() {
         assert_ne!(seen, Some(false));
         other.join().unwrap();
         assert_eq!(table.inspect(ticket, |_| ()), None);
+    });
+}
+
+#[test]
+fn silent_work_is_complete_after_what_proves_it_and_so_are_its_writes() {
+    model(Some(3), || {
+        let (table, completed) = (Arc::new(Table::new(2)), std::sync::Arc::new(Plain::new(0)));
+        let written = Arc::new(UnsafeCell::new(0));
+        let silent = launch_at(&table, &completed, Place { start: 0, end: 0, proves: 0 }, true).unwrap();
+        let loud = launch_at(&table, &completed, Place { start: 1, end: 1, proves: 1 }, false).unwrap();
+        let (device, place) = (table.clone(), written.clone());
+        let device = thread::spawn(move || {
+            // SAFETY: nobody reads it before the silent work is complete; loom checks that.
+            place.with_mut(|place| unsafe { *place = 1 });
+            decrement(&device, loud);
+        });
+        let other = table.clone();
+        let other = thread::spawn(move || other.poll(loud));
+        if table.poll(silent) == Status::Done {
+            // SAFETY: as above.
+            written.with(|written| assert_eq!(unsafe { *written }, 1));
+        }
+        device.join().unwrap();
+        other.join().unwrap();
+        table.sweep_all();
+        assert_eq!([loud, silent].map(|ticket| table.poll(ticket)), [Status::Done; 2]);
+        assert_eq!((completed.load(PlainOrdering::Relaxed), table.unfinished()), (2, 0));
+    });
+}
+
+#[test]
+fn a_slot_goes_to_one_submission_at_a_time() {
+    model(Some(2), || {
+        let (table, completed) = (Arc::new(Table::new(2)), std::sync::Arc::new(Plain::new(0)));
+        // One slot that can be recycled, one on the free list.
+        let done = launch(&table, &completed).unwrap();
+        drop(table.claim().unwrap());
+        decrement(&table, done);
+        let threads = [0, 1].map(|_| {
+            let (table, completed) = (table.clone(), completed.clone());
+            thread::spawn(move || launch(&table, &completed))
+        });
+        // Arming a signal twice at once is reported by loom's cell.
+        let tickets = threads.map(|thread| thread.join().unwrap());
+        let pending: Vec<Ticket> = tickets.into_iter().flatten().collect();
+        assert!(pending.iter().all(|ticket| table.poll(*ticket) == Status::Pending));
+        assert_eq!(table.unfinished() as usize, pending.len());
+        assert!(pending.len() < 2 || pending[0].slot != pending[1].slot);
+        pending.iter().for_each(|ticket| decrement(&table, *ticket));
+        table.sweep_all();
+        assert_eq!(completed.load(PlainOrdering::Relaxed) as usize, 1 + pending.len());
+        assert!(
+            launch(&table, &completed).is_some() && launch(&table, &completed).is_some(),
+            "both came back"
+        );
+    });
+}
+
+#[test]
+fn what_a_pinned_submission_knew_can_be_read() {
+    model(Some(3), || {
+        let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
+        let knew = |below| {
+            let mut clock = Clock::default();
+            clock.raise(0, Known { below, next: 0 });
+            clock
+        };
+        let launch = move |table: &Table, clock: &Clock| {
+            let mut claim = table.claim()?;
+            claim.signal().arm(1);
+            claim.cargo(|cargo| cargo.0 = Some(completed.clone()));
+            Some(claim.launch(Place { start: 0, end: 0, proves: 0 }, false, clock))
+        };
+        let ticket = launch(&table, &knew(3)).unwrap();
+        decrement(&table, ticket);
+        let other = table.clone();
+        let other = thread::spawn(move || launch(&other, &knew(4)));
+        if table.pin(ticket) == Pinned::Yes {
+            // SAFETY: pinned; loom's cell reports a write meanwhile.
+            assert_eq!(unsafe { table.clock(ticket.slot) }, knew(3));
+            table.unpin(ticket.slot);
+        }
+        other.join().unwrap();
     });
 }

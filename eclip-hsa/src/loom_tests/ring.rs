@@ -1,4 +1,4 @@
-//! The ring, its publication and kernarg space.
+//! The ring, its publication, what its producers tell each other, kernarg space, free slots, and whose turn it is.
 //!
 //! Ring memory is loom's `UnsafeCell`, so a body that is read
 //! without being ordered after its writing fails the model, whatever its value.
@@ -9,10 +9,14 @@ use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 
 use super::model;
+use crate::clock::SharedClock;
+use crate::depend::{Clock, Known};
+use crate::free_list::FreeList;
 use crate::kernarg_ring::{KernargRing, UNIT};
 use crate::packet::{Barrier, Header, PACKET_DWORDS, Packet, PacketKind};
 use crate::prefix::Prefix;
 use crate::ring::{Port, Refused, Ring};
+use crate::turn::{InFlight, Turn, WRITER};
 
 const INVALID: u32 = PacketKind::Invalid as u32;
 
@@ -109,6 +113,16 @@ fn packet(value: u32) -> Packet {
     Packet::barrier(Header::new(PacketKind::BarrierAnd), &fields)
 }
 
+/// Fills slots that were reserved.
+fn fill(ring: &Ring<Device>, start: u64, values: &[u32]) {
+    ring.fill(start, values.len() as u64, |slots| {
+        values.iter().enumerate().for_each(|(offset, &value)| slots.body(offset, &packet(value)));
+        values.iter().enumerate().for_each(|(offset, &value)| {
+            slots.first(offset, packet(value).dwords()[0]);
+        });
+    });
+}
+
 fn push(ring: &Ring<Device>, values: &[u32]) -> Result<u64, Refused> {
     let packets: Vec<Packet> = values.iter().map(|&value| packet(value)).collect();
     ring.try_push(&packets)
@@ -191,7 +205,7 @@ fn a_producer_that_stops_half_way_holds_up_nobody() {
         assert_eq!(producer.join().unwrap(), 1, "the other producer did not wait");
         assert_eq!((ring.port().look(), ring.published()), (0, 0));
         // It goes on: both are published, with one doorbell.
-        ring.fill(stopped, &[packet(1)]);
+        fill(&ring, stopped, &[1]);
         assert_eq!(ring.port().look(), 2);
         check_all_published(&ring, 2);
     });
@@ -205,9 +219,162 @@ fn finished_ranges_are_never_left_behind() {
             let prefix = prefix.clone();
             thread::spawn(move || prefix.finish(start, end))
         });
-        let moved: Vec<u64> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
+        let mut moved: Vec<(u64, u64)> =
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(prefix.reached(), 3);
-        assert_eq!(moved.iter().max(), Some(&3), "whoever moved it last knows how far");
+        moved.sort_unstable();
+        // Each stretch is told to one thread: nothing is published twice, or by nobody.
+        assert!(moved == [(0, 3)] || moved == [(0, 1), (1, 3)], "{moved:?}");
+    });
+}
+
+#[test]
+fn three_ranges_finish_in_any_order_over_the_end_of_the_space() {
+    model(Some(3), || {
+        // One lap was finished before, so old marks are there to be mistaken for new ones.
+        let prefix = Arc::new(Prefix::new(4, 0));
+        (0..4).for_each(|at| assert_eq!(prefix.finish(at, at + 1), Some((at, at + 1))));
+        let threads = [(4, 5), (6, 8)].map(|(start, end)| {
+            let prefix = prefix.clone();
+            thread::spawn(move || prefix.finish(start, end))
+        });
+        let mut moved: Vec<(u64, u64)> = prefix.finish(5, 6).into_iter().collect();
+        moved.extend(threads.into_iter().filter_map(|thread| thread.join().unwrap()));
+        moved.sort_unstable();
+        assert_eq!(prefix.reached(), 8);
+        // Told without a gap; what one thread has moved over another may be told as well.
+        let told = moved.iter().fold(4, |told, &(from, to)| if from <= told { told.max(to) } else { told });
+        assert_eq!(told, 8, "{moved:?}");
+    });
+}
+
+#[test]
+fn promised_slots_are_there_when_they_are_taken() {
+    model(Some(3), || {
+        let ring = Arc::new(Ring::new(Device::new(2), 0));
+        push(&ring, &[1]).unwrap();
+        ring.promise(1).unwrap();
+        // Makes room and uses it: what is promised may now be a slot that this thread alone saw come free.
+        let other = ring.clone();
+        let other = thread::spawn(move || {
+            let taken = other.port().consume();
+            (taken, push(&other, &[2]))
+        });
+        let start = ring.reserve_promised(1);
+        fill(&ring, start, &[3]);
+        let (taken, pushed) = other.join().unwrap();
+        assert_eq!((taken, pushed.is_ok()), (Some(1), true), "there was room for one more");
+        let mut seen: Vec<u32> = std::iter::from_fn(|| ring.port().consume()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [2, 3]);
+        check_all_published(&ring, 3);
+        assert_eq!(push(&ring, &[4, 5]), Ok(3), "nothing is promised any more");
+    });
+}
+
+#[test]
+fn promised_slots_are_not_given_to_others_until_they_are_given_back() {
+    model(None, || {
+        let ring = Arc::new(Ring::new(Device::new(2), 0));
+        let other = ring.clone();
+        let other = thread::spawn(move || push(&other, &[1]));
+        let promised = ring.promise(2);
+        if promised.is_ok() {
+            ring.give_back(2);
+        }
+        let pushed = other.join().unwrap();
+        assert!(promised.is_ok() || pushed == Ok(0));
+        let count = u64::from(pushed.is_ok());
+        assert_eq!(ring.promise(3 - count), Err(if count == 0 { Refused::TooLarge } else { Refused::Full }));
+        assert_eq!(ring.promise(2 - count), Ok(()), "nothing of the first promise is left");
+    });
+}
+
+#[test]
+fn what_a_queue_knows_is_about_packets_behind_it() {
+    model(Some(3), || {
+        let ring = Arc::new(Ring::new(Device::new(4), 0));
+        let known = Arc::new(SharedClock::default());
+        let producers = [7u64, 9].map(|awaited| {
+            let (ring, known) = (ring.clone(), known.clone());
+            thread::spawn(move || {
+                // As a submission does it: what is known is read first, what becomes true is written down last.
+                let start = ring.reserve(1).unwrap();
+                fill(&ring, start, &[awaited as u32]);
+                let mut learnt = Clock::default();
+                learnt.raise(0, Known { below: awaited, next: 0 });
+                known.learn(&learnt);
+                known.raise_barrier(start + 1);
+                (start, awaited)
+            })
+        });
+        let (barrier, clock) = (known.barrier(), known.load());
+        let start = ring.reserve(1).unwrap();
+        let before = producers.map(|producer| producer.join().unwrap());
+        assert!(barrier <= start, "a barrier bit that was seen is in front of what is reserved afterwards");
+        let below = clock.lanes().map(|(_, known)| known.below).max().unwrap_or(0);
+        let waited = before.iter().filter(|(at, _)| *at < start).map(|(_, awaited)| *awaited);
+        assert!(below <= waited.max().unwrap_or(0), "known: {below}, but nothing in front waits for it");
+    });
+}
+
+#[test]
+fn free_slots_go_to_one_thread_each() {
+    model(Some(3), || {
+        let list = Arc::new(FreeList::new(3));
+        let owned: Arc<[UnsafeCell<u32>; 3]> = Arc::new(std::array::from_fn(|_| UnsafeCell::new(0)));
+        [1, 0].iter().for_each(|&index| list.push(index));
+        let use_it = |owned: &[UnsafeCell<u32>; 3], index: u32| {
+            // SAFETY: a number that was taken is its taker's alone; loom checks that.
+            owned[index as usize].with_mut(|place| unsafe { *place += 1 });
+        };
+        let (theirs, place) = (list.clone(), owned.clone());
+        let other = thread::spawn(move || {
+            // The top goes and comes back, with another number below it.
+            let first = theirs.pop();
+            let second = theirs.pop();
+            first.into_iter().chain(second).for_each(|index| use_it(&place, index));
+            if let Some(first) = first {
+                theirs.push(first);
+            }
+            second
+        });
+        let mine = list.pop();
+        mine.into_iter().for_each(|index| use_it(&owned, index));
+        let kept = other.join().unwrap();
+        let mut all: Vec<u32> = std::iter::from_fn(|| list.pop()).chain(mine).chain(kept).collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1], "each number is somewhere, once");
+    });
+}
+
+#[test]
+fn the_host_and_work_never_have_a_block_at_once() {
+    model(None, || {
+        let turn = Arc::new(Turn::default());
+        let block = Arc::new(UnsafeCell::new(0));
+        // Loom has no weak handles; it watches what is inside.
+        let group = std::sync::Arc::new(InFlight::default());
+        turn.add_group(&group);
+        let (theirs, cell) = (turn.clone(), block.clone());
+        let host = thread::spawn(move || {
+            let took = theirs.take(WRITER).is_ok();
+            if took {
+                // SAFETY: the host alone has the block; loom checks that.
+                cell.with_mut(|place| unsafe { *place += 1 });
+                theirs.give_back();
+            }
+            took
+        });
+        group.enter();
+        let free = turn.check_free().is_ok();
+        if free {
+            // SAFETY: work in flight alone has the block; loom checks that.
+            block.with_mut(|place| unsafe { *place += 1 });
+        }
+        group.leave();
+        host.join().unwrap();
+        assert_eq!((turn.take(WRITER), turn.enter().is_err()), (Ok(()), true), "both have let go");
     });
 }
 

@@ -7,14 +7,16 @@
 mod code_object;
 mod depend;
 mod packet;
+mod plan;
 
 pub use code_object::code_object;
 pub use depend::depend;
 pub use packet::packet;
+pub use plan::plan;
 
 /// A fuzz target: what it does with an input.
 pub type Target = fn(&[u8]);
 
 /// Every target under the name that it has in `fuzz/fuzz_targets` and `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] =
-    &[("code_object", code_object), ("depend", depend), ("packet", packet)];
+    &[("code_object", code_object), ("depend", depend), ("packet", packet), ("plan", plan)];
