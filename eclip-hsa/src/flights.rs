@@ -349,6 +349,12 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
         (0..fresh).filter_map(|index| self.pending_in(index))
     }
 
+    /// Whether a pending submission has no signal. Of another one the answer means nothing.
+    pub(crate) fn is_silent(&self, ticket: Ticket) -> bool {
+        // Relaxed: ordered by the state word, by which the caller knows that it is pending.
+        self.slots[ticket.slot as usize].silent.load(Ordering::Relaxed)
+    }
+
     /// Submissions that are not complete, those included whose cargo is being freed now.
     pub(crate) fn unfinished(&self) -> u32 {
         // Relaxed: only how far to look.

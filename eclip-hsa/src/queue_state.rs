@@ -227,6 +227,25 @@ impl QueueState {
         Some(Arc::new(Failure::Dependency { queue: self.parts.label.clone(), cause }))
     }
 
+    /// Why nobody will ever hear that a pending submission is complete, if so.
+    fn failure_of(&self, ticket: Ticket, seen: &mut Seen) -> Option<Arc<Failure>> {
+        // Relaxed: as in `failure`.
+        if self.parts.agent.runtime().failures().count() == self.unharmed.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.failure_at(self.told_at(ticket), seen)
+    }
+
+    /// Position of what tells that a pending submission is complete: of itself, or, if it is silent, of the first one that proves it. The end of
+    /// the queue if that is not submitted yet: on a queue that takes nothing more it never will be.
+    fn told_at(&self, ticket: Ticket) -> u64 {
+        if !self.flights.is_silent(ticket) {
+            return ticket.place.start;
+        }
+        let proves = |other: &Ticket| !self.flights.is_silent(*other) && other.place.proves > ticket.place.end;
+        self.flights.pending().filter(proves).map(|other| other.place.start).min().unwrap_or(u64::MAX)
+    }
+
     /// The queue's own error or its GPU's. Sticky.
     fn own_failure(&self) -> Option<Arc<Failure>> {
         if let Some(failure) = self.failure.get() {
@@ -363,10 +382,11 @@ impl QueueState {
                 return Ok(());
             }
             // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
-            let lost = |ticket: Ticket| self.failure_at(ticket.place.start, &mut Seen::default());
-            let first = self.flights.pending().min_by_key(|ticket| ticket.place.start);
-            if let Some(failure) = first.and_then(lost) {
-                return Err(failure.into());
+            if self.failure().is_some() {
+                let first = self.flights.pending().min_by_key(|&ticket| self.told_at(ticket));
+                if let Some(failure) = first.and_then(|ticket| self.failure_of(ticket, &mut Seen::default())) {
+                    return Err(failure.into());
+                }
             }
             if begin.elapsed() >= timeout {
                 return Err(Error::Timeout {
@@ -429,7 +449,12 @@ impl Awaitable for QueueState {
             Status::Lost => return Err(self.own_failure().unwrap_or_else(|| self.destroyed())),
             Status::Pending => {}
         }
-        match self.failure_at(ticket.place.start, seen) {
+        let failure = self.failure_of(ticket, seen);
+        if failure.is_some() && self.flights.is_silent(ticket) {
+            // Something that is complete by now may prove it.
+            self.flights.sweep_all();
+        }
+        match failure {
             // It may have completed between the two looks.
             Some(_) if self.flights.poll(ticket) == Status::Done => Ok(Status::Done),
             Some(failure) => Err(failure),
