@@ -242,7 +242,8 @@ impl QueueState {
         if !self.flights.is_silent(ticket) {
             return ticket.place.start;
         }
-        let proves = |other: &Ticket| !self.flights.is_silent(*other) && other.place.proves > ticket.place.end;
+        let proves =
+            |other: &Ticket| !self.flights.is_silent(*other) && other.place.proves > ticket.place.end;
         self.flights.pending().filter(proves).map(|other| other.place.start).min().unwrap_or(u64::MAX)
     }
 
@@ -273,6 +274,11 @@ impl QueueState {
     #[inline]
     pub(crate) fn claim(&self) -> Result<SlotClaim<'_>> {
         if let Some(claim) = self.flights.claim() {
+            return Ok(claim);
+        }
+        if self.flights.sweep_all() > 0
+            && let Some(claim) = self.flights.claim()
+        {
             return Ok(claim);
         }
         // Complete work on other queues may still hold pins on ours.
@@ -384,7 +390,8 @@ impl QueueState {
             // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
             if self.failure().is_some() {
                 let first = self.flights.pending().min_by_key(|&ticket| self.told_at(ticket));
-                if let Some(failure) = first.and_then(|ticket| self.failure_of(ticket, &mut Seen::default())) {
+                if let Some(failure) = first.and_then(|ticket| self.failure_of(ticket, &mut Seen::default()))
+                {
                     return Err(failure.into());
                 }
             }

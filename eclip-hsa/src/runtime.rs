@@ -207,7 +207,17 @@ impl Runtime {
 
     /// Completes what is finished on every queue.
     pub(crate) fn sweep_queues(&self) {
-        self.queues().iter().for_each(|queue| queue.sweep());
+        // One by one, so that the lock is not held meanwhile and nothing is allocated. If queues go meanwhile, one may be left out.
+        for index in 0.. {
+            let queue = {
+                let queues = self.inner.queues.lock().expect("no panic while it is held");
+                let Some(queue) = queues.get(index) else { break };
+                queue.upgrade()
+            };
+            if let Some(queue) = queue {
+                queue.sweep();
+            }
+        }
     }
 
     /// Writes back an agent's caches, so that the host sees what complete work has written. Through an idle queue if there is one.
