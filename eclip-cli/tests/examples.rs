@@ -36,7 +36,8 @@ fn newest(path: &Path) -> SystemTime {
 fn built(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_eclip")).parent().expect("the program is in a folder");
     let program = folder.join("examples").join(name);
-    let sources = ["examples/examples", "eclip-hsa/src", "hsa-sys/src", "peers/src", "kernels/src", "kernels/bin"];
+    let sources =
+        ["examples/examples", "eclip-hsa/src", "hsa-sys/src", "peers/src", "kernels/src", "kernels/bin"];
     let changed = sources.iter().map(|source| newest(&workspace().join(source))).max();
     let age = fs::metadata(&program).and_then(|data| data.modified()).ok();
     if age < changed {

@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::counts::PacketCounts;
 use crate::cu_mask::{CuMask, MaskError};
 use crate::error::{Error, Failure, Result};
+use crate::hold::Hold;
 use crate::queue_state::QueueState;
 use crate::signal::Use;
 
@@ -110,8 +111,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the signals for so many submissions at once, of every visibility. Without this they are made when first needed, which
-    /// costs 10 to 50 us each.
+    /// Makes the signals for so many submissions at once, of every visibility, and room for what they wait for. Without this that is made
+    /// when first needed; a signal costs 10 to 50 us.
     ///
     /// # Errors
     /// [`crate::Error::Hsa`] if ROCr has no more signals.
@@ -119,7 +120,8 @@ impl Queue {
         let agent = self.agent();
         let mut claims = Vec::new();
         for _ in 0..submissions.min(self.size()) {
-            let Some(claim) = self.state.flights().claim() else { break };
+            let Some(mut claim) = self.state.flights().claim() else { break };
+            claim.cargo(Hold::warm_up);
             claim.signal().prepare(agent, Use::Polled)?;
             claim.signal().prepare(agent, Use::Interrupt)?;
             claims.push(claim);

@@ -16,7 +16,7 @@ use crate::counts::{Counters, PacketCounts};
 use crate::cu_mask::CuMask;
 use crate::depend::{Clock, Stamp};
 use crate::error::{Error, Failure, Result};
-use crate::fault::FaultCell;
+use crate::fault::{Failures, FaultCell};
 use crate::flights::{Claim, Flights, Place, Status, Ticket};
 use crate::hold::{Hold, Kernargs};
 use crate::lane::Lane;
@@ -53,7 +53,7 @@ pub(crate) struct QueueState {
     parts: Parts,
     ring: PacketRing,
     flights: Flights<Signals, Hold>,
-    counters: Box<[Counters]>,
+    counters: Counters,
     lane: Lane,
     clock: SharedClock,
     /// Up to which of the host's writes the queue's packets have acquired at system scope.
@@ -63,6 +63,8 @@ pub(crate) struct QueueState {
     /// Everything below this position is proved by a submission with a signal. Behind `silent_end` if silent work needs a marker.
     marked: AtomicU64,
     failure: OnceLock<Arc<Failure>>,
+    /// Of the runtime.
+    failures: Arc<Failures>,
     /// What [`QueueState::dangers`] was when this queue was last found to be free of failures.
     unharmed: AtomicU64,
     /// Submissions that failures of other queues may have overtaken.
@@ -88,7 +90,7 @@ impl QueueState {
         let lane = parts.agent.runtime().lanes().take();
         Self {
             flights: Flights::new(slots),
-            counters: (0..slots).map(|_| Counters::default()).collect(),
+            counters: Counters::default(),
             ring,
             lane,
             clock: SharedClock::default(),
@@ -96,6 +98,7 @@ impl QueueState {
             silent_end: AtomicU64::new(0),
             marked: AtomicU64::new(lane.base),
             failure: OnceLock::new(),
+            failures: parts.agent.runtime().failures().clone(),
             unharmed: AtomicU64::new(0),
             doubts: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -131,7 +134,12 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        Counters::sum(self.counters.iter())
+        let mut counts = self.counters.read();
+        if let Some(packets) = self.ring.ours() {
+            // What is no barrier is a kernel: that saves counting the common case.
+            counts.kernels = packets.saturating_sub(counts.barriers);
+        }
+        counts
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {
@@ -180,7 +188,7 @@ impl QueueState {
     /// How often anything has failed.
     #[inline]
     pub(crate) fn failures(&self) -> u64 {
-        self.parts.agent.runtime().failures().count()
+        self.failures.count()
     }
 
     /// A submission that waits for other queues was just launched. `before` is [`QueueState::failures`] before it looked whether what it waits
@@ -283,20 +291,22 @@ impl QueueState {
         })
     }
 
-    /// Counts a submission in its slot. For the slot's owner, before it launches.
+    /// Counts a submission.
     #[inline]
-    pub(crate) fn count(&self, slot: u32, count: &PacketCounts) {
-        self.counters[slot as usize].add(count);
+    pub(crate) fn count(&self, count: &PacketCounts) {
+        let kernels = if matches!(self.ring, PacketRing::Own(_)) { 0 } else { count.kernels };
+        self.counters.add(&PacketCounts { kernels, ..*count });
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.
     #[inline]
     pub(crate) fn note_marked(&self, place: Place, silent: bool) {
         // Relaxed: whether silent work still needs a marker is asked again and again; no data hangs on it.
-        let (word, to) =
-            if silent { (&self.silent_end, place.end + 1) } else { (&self.marked, place.proves) };
-        if word.load(Ordering::Relaxed) < to {
-            word.fetch_max(to, Ordering::Relaxed);
+        if silent {
+            self.silent_end.fetch_max(place.end + 1, Ordering::Relaxed);
+        } else if self.marked.load(Ordering::Relaxed) < place.proves {
+            // Not one operation: if a smaller value wins, there is a marker too many.
+            self.marked.store(place.proves, Ordering::Relaxed);
         }
     }
 
@@ -351,7 +361,7 @@ impl QueueState {
         let position = self.lane.base + index;
         self.clock.raise_barrier(position + 1);
         let place = Place { start: position, end: position, proves: position };
-        self.count(claim.slot(), &PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
+        self.count(&PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
         let ticket = claim.launch(place, false, &Clock::default());
         self.note_marked(place, false);
         Ok(ticket)
@@ -450,6 +460,11 @@ impl Awaitable for QueueState {
             Some(failure) => Err(failure),
             None => Ok(Status::Pending),
         }
+    }
+
+    unsafe fn clock(&self, slot: u32) -> &Clock {
+        // SAFETY: the caller's promise.
+        unsafe { self.flights.clock(slot) }
     }
 
     fn unpin(&self, slot: u32) {
