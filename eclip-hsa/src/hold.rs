@@ -11,6 +11,7 @@ use crate::depend::{Dep, Dependency};
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
+use crate::packet::BARRIER_DEPENDENCIES;
 use crate::pin::{Awaited, Pin};
 use crate::program::Program;
 use crate::signal::{Signals, TimeCell};
@@ -49,6 +50,12 @@ pub(crate) struct Wait {
 }
 
 impl Hold {
+    /// Makes room for what most submissions have at most: the dependencies of one barrier packet.
+    pub(crate) fn warm_up(&mut self) {
+        self.waits.reserve(BARRIER_DEPENDENCIES);
+        self.buffers.reserve(BARRIER_DEPENDENCIES);
+    }
+
     /// The work whose loss is the submission's loss.
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
         let pins = self.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);

@@ -16,6 +16,7 @@ use crate::agent::Agent;
 use crate::counts::PacketCounts;
 use crate::cu_mask::{CuMask, MaskError};
 use crate::error::{Error, Failure, Result};
+use crate::hold::Hold;
 use crate::queue_state::QueueState;
 use crate::signal::Use;
 
@@ -110,8 +111,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the signals for so many submissions at once, of every visibility. Without this they are made when first needed, which
-    /// costs 10 to 50 us each.
+    /// Makes the signals for so many submissions at once, of every visibility, and memory for up to five dependencies on other queues and as
+    /// many patched buffers of each. Without this they are made when first needed; a signal costs 10 to 50 us.
     ///
     /// # Errors
     /// [`crate::Error::Hsa`] if ROCr has no more signals.
@@ -119,9 +120,10 @@ impl Queue {
         let agent = self.agent();
         let mut claims = Vec::new();
         for _ in 0..submissions.min(self.size()) {
-            let Some(claim) = self.state.flights().claim() else { break };
+            let Some(mut claim) = self.state.flights().claim() else { break };
             claim.signal().prepare(agent, Use::Polled)?;
             claim.signal().prepare(agent, Use::Interrupt)?;
+            claim.cargo(Hold::warm_up);
             claims.push(claim);
         }
         Ok(())

@@ -54,7 +54,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
             used_on: parts.agent.to_string(),
         });
     }
-    let failures = queue.failures();
+    let failures = parts.agent.runtime().failures().count();
     let mut claim = queue.claim()?;
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     let time = timed.then(TimeCell::default);
