@@ -45,6 +45,11 @@ impl Device {
         Ok(runtime.gpu(0)?)
     }
 
+    /// Whether it is the simulated GPU.
+    pub fn is_simulated(self) -> bool {
+        self.simulated
+    }
+
     /// "simulated " or nothing: goes in front of every figure.
     pub fn prefix(self) -> &'static str {
         if self.simulated { "simulated " } else { "" }

@@ -1,12 +1,14 @@
-//! The `eclip` command: `info`, `demo`, `sim`.
+//! The `eclip` command: `info`, `demo`, `bench`, `sim`.
 //!
 //! Exit codes: 0 all is well, 1 something failed, 2 wrong usage; `sim` ends as the program that it runs.
 
+mod bench;
 mod demo;
 mod device;
 mod failure;
 mod info;
 mod sim;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -30,6 +32,8 @@ enum Command {
     Info,
     /// Recognises handwritten digits on eight queues, seven of them CU-masked, and checks everything
     Demo(demo::Options),
+    /// Measures what the library costs, beside what others cost
+    Bench(bench::Options),
     /// Runs any program on the simulated GPU
     Sim(sim::Options),
 }
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Info => info::run(out),
         Command::Demo(options) => demo::run(&options, out),
+        Command::Bench(options) => bench::run(&options, out),
         Command::Sim(options) => sim::run(&options),
     };
     match result.and_then(|()| Ok(out.flush()?)) {

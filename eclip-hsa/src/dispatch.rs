@@ -18,6 +18,18 @@ pub enum Arg {
     Value(Value),
     /// Bytes of dynamic LDS for a pointer to local memory.
     Lds(u32),
+    /// Memory that this library did not allocate: the kernel gets its address. Made by [`Arg::foreign`].
+    Foreign(Foreign),
+}
+
+/// The address of memory that this library did not allocate.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign(u64);
+
+impl Foreign {
+    pub(crate) fn address(self) -> u64 {
+        self.0
+    }
 }
 
 /// A by-value argument: numbers are kept inline.
@@ -41,6 +53,16 @@ impl Value {
 }
 
 impl Arg {
+    /// Memory that something else in the process allocated, HIP for instance, for a pointer to global memory. The library does
+    /// not keep it alive, nor know who else uses it.
+    ///
+    /// # Safety
+    /// Until the work that has this argument is complete, `address` must be the beginning of memory that the GPU can reach, of
+    /// the size and with the contents that the kernel expects there, and whatever else uses it must be ordered with the kernel.
+    pub unsafe fn foreign(address: u64) -> Self {
+        Self::Foreign(Foreign(address))
+    }
+
     /// A value of any plain type, for structs and vectors passed by value.
     pub fn value<T: bytemuck::Pod>(value: &T) -> Self {
         let bytes = bytemuck::bytes_of(value);
@@ -282,5 +304,6 @@ fn lower(arg: &Arg) -> kernarg::Arg<'_> {
         Arg::Buffer(buffer) => kernarg::Arg::Buffer(buffer.address()),
         Arg::Value(value) => kernarg::Arg::Value(value.as_slice()),
         Arg::Lds(bytes) => kernarg::Arg::Lds(*bytes),
+        Arg::Foreign(foreign) => kernarg::Arg::Buffer(foreign.address()),
     }
 }

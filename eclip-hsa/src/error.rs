@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::code_object::{CodeObjectError, Mismatch};
 use crate::cu_mask::MaskError;
 use crate::kernarg::KernargError;
+use crate::plan::PlanError;
 use crate::visibility::Visibility;
 
 /// Result of this crate's calls.
@@ -194,6 +195,9 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A plan that cannot be used, or not with this pool or policy.
+    #[error(transparent)]
+    Plan(#[from] Arc<PlanError>),
     /// Work is waited for by somebody whom it is not visible to.
     #[error(
         "work on {queue} was submitted with Visibility::{visible:?}, so {waiter} cannot wait for it: submit it with a wider visibility, or \
@@ -268,6 +272,12 @@ fn list(names: &[String]) -> String {
 impl From<hsa_sys::LoadError> for Error {
     fn from(error: hsa_sys::LoadError) -> Self {
         Self::Load(Arc::new(error))
+    }
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(Arc::new(error))
     }
 }
 

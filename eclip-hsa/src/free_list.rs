@@ -81,7 +81,9 @@ mod tests {
     fn the_last_one_in_is_the_first_one_out() {
         let list = FreeList::new(3);
         assert_eq!(list.pop(), None);
-        [2, 0, 1].iter().for_each(|&index| list.push(index));
+        for index in [2, 0, 1] {
+            list.push(index);
+        }
         assert_eq!([list.pop(), list.pop(), list.pop(), list.pop()], [Some(1), Some(0), Some(2), None]);
     }
 

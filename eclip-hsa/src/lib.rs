@@ -41,6 +41,9 @@
 //! [`KernelGroup`]s and gives [`Token`]s. Packets ([`packet`]), masks ([`cu_mask`]), argument layouts ([`kernarg`]) and code objects
 //! ([`code_object`]) are plain data and need no device.
 //!
+//! A [`Plan`], read from a file, says which queue each kernel of each worker takes. A [`Scheduler`] carries it out under one of five
+//! [`Policy`]s; its [`Worker`]s are in-order streams. [`route`] does the same for AQL packets that somebody else wrote.
+//!
 //! # Soundness
 //! A kernel can write anywhere, so loading code is `unsafe`, in one place: [`Module::from_file`] and [`Module::from_bytes`].
 //! Whoever loads a module vouches that its kernels keep to the buffers and counts that they are given. Everything after that is
@@ -92,6 +95,9 @@ mod sync;
 mod turn;
 
 pub mod agent;
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod bench_support;
 pub mod budget;
 pub mod code_object;
 pub mod completion;
@@ -107,10 +113,14 @@ pub mod memory;
 pub mod module;
 pub mod observe;
 pub mod packet;
+pub mod plan;
+pub mod policy;
 pub mod pool;
 pub mod queue;
 pub mod recording;
+pub mod route;
 pub mod runtime;
+pub mod scheduler;
 pub mod token;
 pub mod topology;
 pub mod visibility;
@@ -124,11 +134,14 @@ pub use error::{Error, Failure, Result};
 pub use group::{ForeignSignal, GroupBuilder, KernelGroup, Patch, Submission};
 pub use memory::Buffer;
 pub use module::{Kernel, Module};
+pub use plan::{Plan, PlanError};
+pub use policy::Policy;
 pub use pool::{Pool, PoolBuilder};
 pub use queue::Queue;
 pub use queue_builder::QueueBuilder;
 pub use recording::{Recorder, Recording, Replay, StepId};
 pub use runtime::Runtime;
+pub use scheduler::{Prepared, Scheduler, Worker};
 pub use signal::GpuTime;
 pub use token::Token;
 pub use topology::{CuId, CuTopology};

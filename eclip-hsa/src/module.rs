@@ -284,7 +284,9 @@ impl Kernel {
         &self.shared.layout
     }
 
-    pub(crate) fn object(&self) -> u64 {
+    /// HSA's handle of the kernel (`kernel_object` of a dispatch packet), for packets that this crate does not write. Valid as
+    /// long as the module is loaded: keep this kernel.
+    pub fn object(&self) -> u64 {
         self.shared.object
     }
 }

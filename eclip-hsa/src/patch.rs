@@ -47,6 +47,7 @@ impl Patch {
                 kernarg::Arg::Buffer(buffer.address())
             }
             Arg::Value(value) => kernarg::Arg::Value(value.as_slice()),
+            Arg::Foreign(foreign) => kernarg::Arg::Buffer(foreign.address()),
             Arg::Lds(_) => {
                 return Err(Error::Invalid(format!(
                     "a patch of argument {} of kernel {}: an LDS size is part of the packet and cannot be replaced; build another group",

@@ -260,8 +260,13 @@ impl QueueState {
     fn mark(&self) {
         // Relaxed: as in `note_marked`.
         if self.silent_end.load(Ordering::Relaxed) > self.marked.load(Ordering::Relaxed) {
+            // Not if somebody holds it: he submits right now, or takes the queue away.
             // If there is no room, whoever called will come again.
-            let _ = self.while_open(|| self.barrier(FenceScope::Agent, Use::Polled));
+            if let Ok(open) = self.open.try_lock()
+                && *open
+            {
+                let _ = self.barrier(FenceScope::Agent, Use::Polled);
+            }
         }
     }
 
@@ -273,12 +278,8 @@ impl QueueState {
 
     /// Submits a barrier packet behind everything that is in the queue, with a release of this scope.
     fn barrier(&self, release: FenceScope, signal: Use) -> Result<Ticket> {
-        // Not `self.claim`: that looks at all queues, this one included, and a lock may be held here.
-        let claim = self.flights.claim().or_else(|| {
-            self.flights.sweep_all();
-            self.flights.claim()
-        });
-        let claim = claim.ok_or_else(|| self.full("submission slot"))?;
+        // Not `claim`, which sweeps other queues: they may be doing the same.
+        let claim = self.flights.claim().ok_or_else(|| self.full("submission slot"))?;
         let signal = claim.signal().prepare(&self.parts.agent, signal)?;
         let index = self.reserve(1)?;
         signal.arm(1);

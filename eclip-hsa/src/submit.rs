@@ -3,6 +3,7 @@
 //! Everything that can fail comes before the packet slots are reserved, so a submission is in the queue as a whole or leaves nothing
 //! behind. In steady state nothing is allocated. Any thread may submit to any queue; no lock is taken.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -32,11 +33,21 @@ pub(crate) struct Order<'a> {
     pub(crate) notify: Option<ForeignSignal>,
     pub(crate) patches: &'a [Patch],
     pub(crate) visibility: Visibility,
+    /// Takes the number of dependencies that a barrier-AND had to name.
+    pub(crate) waited: Option<&'a Cell<usize>>,
 }
 
 impl<'a> Order<'a> {
     pub(crate) fn new(program: &'a Arc<Program>) -> Self {
-        Self { program, after: &[], signals: &[], notify: None, patches: &[], visibility: Visibility::System }
+        Self {
+            program,
+            after: &[],
+            signals: &[],
+            notify: None,
+            patches: &[],
+            visibility: Visibility::System,
+            waited: None,
+        }
     }
 }
 
@@ -146,6 +157,9 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     queue.note_marked(place, silent);
     if waits > 0 {
         queue.note_waiting(failures);
+    }
+    if let Some(cell) = order.waited {
+        cell.set(waits);
     }
     Ok(Token::new(queue.clone(), ticket, order.visibility, time))
 }

@@ -11,10 +11,12 @@
 //! gpu.recorder().fail(Failure { nr: 0x1a, errno: 22, when: When::Once }); // the next SET_CU_MASK answers EINVAL
 //! // ... hsa_init, create queues ...
 //! println!("{:?}", gpu.recorder().masks());
+//! gpu.processor().set_memory_model(control::MemoryModel::Strict).unwrap(); // a missing fence shows
 //! ```
 //!
 //! A program that is only preloaded is controlled through the environment: `KFD_SIM_LOG=1` writes every ioctl to
-//! standard error, `KFD_SIM_FAIL="SET_CU_MASK=EINVAL:once,CREATE_QUEUE=ENOMEM:3"` makes calls fail.
+//! standard error, `KFD_SIM_FAIL="SET_CU_MASK=EINVAL:once,CREATE_QUEUE=ENOMEM:3"` makes calls fail,
+//! `KFD_SIM_MEMORY=strict` makes missing fences show.
 //!
 //! Any thread. Like amdkfd's, the device's state belongs to the process, not to a descriptor: shutting the runtime down
 //! and initialising it again finds the same device. Tests of single ioctls make a [`Device`] of their own instead.
@@ -23,6 +25,7 @@ use crate::kernel::uapi::Errno;
 use crate::machine;
 use std::sync::Arc;
 
+pub use crate::cp::MemoryModel;
 pub use crate::kernel::record::{Failure, IoctlRecord, MaskRecord, OPEN, Recorder, When};
 pub use crate::kernel::{Device, Node};
 

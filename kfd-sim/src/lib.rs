@@ -26,19 +26,20 @@
 //! | `ECLIP_DEVICE` | `sim`: always simulated; `real`: never; unset: simulated if and only if the host has no `/dev/kfd` |
 //! | `ECLIP_KFD_SIM` | the library that the launcher preloads |
 //! | `KFD_SIM_LOG=1` | writes every ioctl to standard error |
+//! | `KFD_SIM_MEMORY` | `coherent` (unset), `caches` or `strict`: whether missing fences show ([`control::MemoryModel`]) |
 //! | `KFD_SIM_FAIL` | makes calls fail: `SET_CU_MASK=EINVAL:once,CREATE_QUEUE=ENOMEM:3,OPEN=EACCES` |
 //!
 //! # Inside
 //! [`hooks`] (libc's functions) -> [`paths`] and [`fixture`] (files), [`kernel`] (ioctls, memory, events, queues) ->
 //! [`cp`] (packets, time) -> [`isa`] (instructions). [`memory`] is the GPU's page tables, through which alone the last two
-//! reach memory; [`device`] the model, read from `devices/*.toml`; [`ports`] what the command processor tells the kernel.
+//! reach memory, with [`caches`] between if that is wanted; [`device`] the model, read from `devices/*.toml`; [`ports`] what the command processor tells the kernel.
 //!
 //! # What simulated means
 //! Results are the machine code's own: an instruction that the interpreter does not know ends the queue with an
 //! illegal-instruction error and is never guessed. *Times* come from a simple model ([`timing`]) whose constants are marked
 //! with their source or as assumed. GPU time follows the host's clock and stands still while the interpreter catches up; the
 //! stall is counted ([`cp::CpStats`]). ROCr translates GPU ticks with the host's clock, so translated times fall behind by
-//! the stalls. Memory is coherent: a missing fence shows no stale data yet. Compute queues beyond the hardware's 24 share a
+//! the stalls. Memory is coherent unless [`caches`] are asked for. Compute queues beyond the hardware's 24 share a
 //! hardware queue without time slices.
 //!
 //! # What it is not
@@ -51,6 +52,7 @@
 //! AMD's rocjitsu (ROCm/rocm-systems, `emulation/rocjitsu`) interposes the same way, for CDNA and RDNA GPUs; tinygrad tests
 //! its AMD backend on a mock KFD; gem5 models GCN3 and Vega below a real driver.
 
+pub mod caches;
 pub mod control;
 pub mod cp;
 pub mod device;

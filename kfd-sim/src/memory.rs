@@ -4,8 +4,8 @@
 //! anything here. Spans may be cached as long as [`AddressSpace::generation`] has not moved.
 
 use std::collections::BTreeMap;
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 
 /// What a reader or writer inside the GPU wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,17 @@ pub enum Access {
     Execute,
 }
 
+/// What memory a mapping leads to, as the GPU's caches treat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// The GPU's own memory: cached in its L2.
+    Vram,
+    /// Memory of the host.
+    Host,
+    /// Doorbells and registers: never cached.
+    Io,
+}
+
 /// A contiguous range of GPU virtual addresses backed by host memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -29,6 +40,8 @@ pub struct Span {
     pub len: u64,
     /// Host address of the first byte.
     pub host: *mut u8,
+    /// What it leads to.
+    pub memory: MemoryKind,
     /// Whether the GPU may write.
     pub writable: bool,
     /// Whether the GPU may fetch instructions.
@@ -81,6 +94,9 @@ pub struct MemoryFault {
 pub struct AddressSpace {
     spans: RwLock<BTreeMap<u64, Span>>,
     generation: AtomicU64,
+    /// Whether removals are listed.
+    listing: AtomicBool,
+    removed: Mutex<Vec<(u64, u64)>>,
 }
 
 impl AddressSpace {
@@ -117,6 +133,10 @@ impl AddressSpace {
                 );
             }
         }
+        // Relaxed: switched on before anything is cached, by the thread that caches.
+        if self.listing.load(Ordering::Relaxed) {
+            self.removed.lock().unwrap().push((va, len));
+        }
         // Release: pairs with the acquire load in `generation`; a reader that sees the new value sees the removal.
         self.generation.fetch_add(1, Ordering::Release);
         !hit.is_empty()
@@ -138,6 +158,18 @@ impl AddressSpace {
         if permitted { Ok(*span) } else { Err(fault(FaultCause::NotPermitted)) }
     }
 
+    /// From now on [`AddressSpace::take_removed`] lists what is removed, or no more.
+    pub(crate) fn list_removed(&self, on: bool) {
+        // Relaxed: as in `unmap`.
+        self.listing.store(on, Ordering::Relaxed);
+        self.removed.lock().unwrap().clear();
+    }
+
+    /// Ranges removed or replaced since the last call.
+    pub(crate) fn take_removed(&self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut *self.removed.lock().unwrap())
+    }
+
     /// Moves whenever a mapping changes: cached spans are stale then.
     pub fn generation(&self) -> u64 {
         // Acquire: pairs with the release in `unmap`.
@@ -150,7 +182,14 @@ mod tests {
     use super::*;
 
     fn span(va: u64, len: u64) -> Span {
-        Span { va, len, host: (0x1000_0000 + va) as *mut u8, writable: true, executable: false }
+        Span {
+            va,
+            len,
+            host: (0x1000_0000 + va) as *mut u8,
+            memory: MemoryKind::Host,
+            writable: true,
+            executable: false,
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod isa_support;
 
 use isa_support::{Dispatch, Gpu, LDS_APERTURE, SCRATCH_APERTURE};
 use kfd_sim::isa::{CodeCache, ExecFault, Launch, LaunchError, Placement, Progress, Workgroup};
-use kfd_sim::memory::{Access, Span};
+use kfd_sim::memory::{Access, MemoryKind, Span};
 
 const ENDPGM: u32 = 0xbf81_0000;
 
@@ -212,8 +212,14 @@ fn code_must_be_executable_and_stores_need_writable_memory() {
     code.extend(store(0));
     code.push(ENDPGM);
     let mut memory = vec![0u64; 64];
-    let span =
-        Span { va: 0x5000, len: 512, host: memory.as_mut_ptr().cast(), writable: false, executable: false };
+    let span = Span {
+        va: 0x5000,
+        len: 512,
+        host: memory.as_mut_ptr().cast(),
+        memory: MemoryKind::Host,
+        writable: false,
+        executable: false,
+    };
     // SAFETY: the vector outlives the address space's use.
     unsafe { gpu.space.map(span) };
     let dispatch = kernel(&mut gpu, 64, [RSRC1, 2 << 1], 8, &code).arg(0x5000u64);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use eclip_hsa::{Agent, Module, Queue, Runtime};
-use kfd_sim::control::{self, Device};
+use kfd_sim::control::{self, Device, MemoryModel};
 
 /// Longer than anything here takes, so that a hang ends as a failed test.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,9 +22,14 @@ pub struct Gpu {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Takes the process's GPU.
+/// Takes the process's GPU. A simulated one is strict about fences ([`MemoryModel::Strict`]) unless `KFD_SIM_MEMORY` says
+/// otherwise.
 pub fn gpu() -> Gpu {
     let turn = turn();
+    if control::is_on() && std::env::var_os("KFD_SIM_MEMORY").is_none() {
+        let sim = control::device().expect("the simulated GPU starts");
+        sim.processor().set_memory_model(MemoryModel::Strict).expect("this process made it");
+    }
     let agent =
         Runtime::new().and_then(|runtime| runtime.gpu(0)).unwrap_or_else(|error| panic!("no GPU: {error}"));
     Gpu { agent, _turn: turn }

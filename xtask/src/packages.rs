@@ -13,6 +13,7 @@ pub enum Need {
     Libclang,
     Rocminfo,
     Hip,
+    Valgrind,
 }
 
 impl Need {
@@ -29,6 +30,7 @@ impl Need {
             Need::Libclang => "libclang: bindgen reads the HSA headers with it",
             Need::Rocminfo => "rocminfo: an unmodified program that must see the simulated GPU",
             Need::Hip => "the HIP runtime (libamdhip64.so.5): an unmodified HIP program is one of the tests",
+            Need::Valgrind => "valgrind: callgrind counts the instructions that submitting a packet takes",
         }
     }
 
@@ -46,6 +48,7 @@ impl Need {
             },
             Need::Rocminfo => "rocminfo",
             Need::Hip => "libamdhip64-5",
+            Need::Valgrind => "valgrind",
         }
     }
 }

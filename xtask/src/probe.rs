@@ -23,6 +23,7 @@ pub fn present(need: Need) -> bool {
         Need::Libclang => libclang(),
         Need::Rocminfo => in_path("rocminfo"),
         Need::Hip => library("libamdhip64.so.5"),
+        Need::Valgrind => runs("valgrind"),
     }
 }
 

@@ -34,8 +34,8 @@ impl Purpose {
         use Need::*;
         match self {
             Purpose::Demo => &[Rocr],
-            Purpose::Test => &[Rocr, HsaHeaders, Clang, Lld, Llvm, Libclang, Rocminfo, Hip],
-            Purpose::QuickTest => &[Rocr, Clang, Lld, Llvm, Rocminfo, Hip],
+            Purpose::Test => &[Rocr, HsaHeaders, Clang, Lld, Llvm, Libclang, Rocminfo, Hip, Valgrind],
+            Purpose::QuickTest => &[Rocr, Clang, Lld, Llvm, Rocminfo, Hip, Valgrind],
             Purpose::Bindgen => &[HsaHeaders, Clang, Libclang],
             Purpose::Kernels => &[Clang, Lld, Llvm],
         }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use eclip_hsa::observe::{Observed, observe};
 use eclip_hsa::{CuMask, Kernel, Pool, Queue};
 
-use super::report;
 use super::worker::PATIENCE;
+use crate::table;
 
 /// Workgroups of one wavefront for each CU of the GPU, and rounds of about 64 clocks that each stays: enough to reach
 /// every CU of a mask.
@@ -19,7 +19,7 @@ const TRIES: u32 = 3;
 /// Probes each queue and prints a table. A queue that ran anywhere but on the CUs of its mask is an error.
 pub fn verify(pool: &Pool, probe: &Kernel, out: &mut impl Write) -> Result<()> {
     let engines = pool.agent().topology()?.shader_engines();
-    let mut table = report::table();
+    let mut table = table::table();
     table.set_header([
         "queue",
         "CU mask",
@@ -51,7 +51,7 @@ pub fn verify(pool: &Pool, probe: &Kernel, out: &mut impl Write) -> Result<()> {
             seen.workgroups.to_string(),
         ]);
     }
-    report::align_right(&mut table, 5);
+    table::align_right(&mut table, 5);
     writeln!(out, "{table}")?;
     if !wrong.is_empty() {
         bail!("CU masks are not in force: {}", wrong.join("; "));

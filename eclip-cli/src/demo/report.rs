@@ -4,7 +4,6 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
 use eclip_hsa::{Agent, GpuTime, Pool};
 use eclip_kernels::digits::{Score, TRAINED};
 
@@ -13,6 +12,7 @@ use super::mlp::Layer;
 use super::worker::Route;
 use super::{Options, Report, Run};
 use crate::device::Device;
+use crate::table::{align_right, table};
 
 /// Device and runtime.
 pub fn head(device: Device, gpu: &Agent, out: &mut impl Write) -> Result<()> {
@@ -187,18 +187,4 @@ fn micros(nanoseconds: u64) -> String {
 
 fn score(score: Score, of: &str) -> String {
     format!("{} of {} right, {:.1} %: {of}", score.correct, score.images, score.accuracy() * 100.0)
-}
-
-/// An empty table.
-pub fn table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table
-}
-
-/// Right-aligns the columns from `first` on.
-pub fn align_right(table: &mut Table, first: usize) {
-    for column in table.column_iter_mut().skip(first) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
 }

@@ -14,6 +14,7 @@ use super::gpu_memory::GpuMemory;
 use super::log::DispatchRecord;
 use super::pm4::{self, Pm4Error};
 use super::signal;
+use crate::caches::{DispatchCache, L2, QueueCache};
 use crate::isa::{CodeCache, Launch, LaunchDesc, LaunchError, ScratchDesc};
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
 
@@ -22,6 +23,10 @@ struct Slot {
     packet: Packet,
     record: DispatchRecord,
     done: bool,
+    /// Strict memory: scope of the release fence, what it covers, what the packet stored.
+    release: u8,
+    mark: u64,
+    caches: Option<DispatchCache>,
 }
 
 /// See the module's description.
@@ -41,6 +46,8 @@ pub(crate) struct AqlQueue {
     reclaim_scratch: bool,
     /// The packet at `next` has been reported as unpublished, or its mask as empty.
     noted: bool,
+    /// Strict memory.
+    caches: QueueCache,
 }
 
 /// GPU address of the queue's `amd_queue_t`.
@@ -92,7 +99,7 @@ fn launch_error(error: LaunchError) -> Stop {
 
 impl AqlQueue {
     /// A queue whose indices are as found in memory.
-    pub fn new(read: u64) -> Self {
+    pub fn new(read: u64, l2: Option<&mut L2>) -> Self {
         Self {
             next: read,
             read,
@@ -102,6 +109,7 @@ impl AqlQueue {
             awaiting_runtime: false,
             reclaim_scratch: false,
             noted: false,
+            caches: QueueCache::new(l2),
         }
     }
 
@@ -168,7 +176,9 @@ impl AqlQueue {
                 if !self.dependencies_met(&packet, device)? {
                     return Ok(false);
                 }
-                self.hold_until(common, device, packet, now, now + cost);
+                let (acquire, release) = packet.fences();
+                self.acquire(device, acquire);
+                self.hold_until(common, device, packet, now, now + cost, release);
             }
             PacketType::Pm4Ib => {
                 let jump = std::array::from_fn(|i| packet.u32(4 + 4 * i));
@@ -179,7 +189,9 @@ impl AqlQueue {
                 if actions.invalidate_code {
                     device.cache = CodeCache::default();
                 }
-                self.hold_until(common, device, packet, now, now + cost);
+                let (acquire, release) = packet.fences();
+                self.acquire(device, acquire.max(actions.acquire));
+                self.hold_until(common, device, packet, now, now + cost, release.max(actions.release));
             }
             PacketType::UnknownVendor(format) => {
                 let what =
@@ -242,10 +254,26 @@ impl AqlQueue {
         }
     }
 
+    /// A packet's acquire fence: strict memory.
+    fn acquire(&mut self, device: &mut Device, scope: u8) {
+        if let Some(l2) = &mut device.l2 {
+            self.caches.acquire(l2, &device.mem, scope);
+        }
+    }
+
     /// Takes a packet that nothing overtakes and that completes at `end`.
-    fn hold_until(&mut self, common: &Common, device: &mut Device, packet: Packet, now: u64, end: u64) {
+    fn hold_until(
+        &mut self,
+        common: &Common,
+        device: &mut Device,
+        packet: Packet,
+        now: u64,
+        end: u64,
+        release: u8,
+    ) {
         let record = self.record(common, &packet, now);
-        self.slots.push_back(Slot { packet, record, done: false });
+        let mark = self.caches.mark();
+        self.slots.push_back(Slot { packet, record, done: false, release, mark, caches: None });
         self.blocking = Some(self.next);
         device.schedule(end, common.id, What::Done(self.next));
     }
@@ -314,12 +342,24 @@ impl AqlQueue {
         self.reclaim_scratch = scratch_waves.is_some() && properties & queue::USE_SCRATCH_ONCE != 0;
         let mut record = self.record(common, packet, now);
         record.kernel_name = device.names.get(&device.mem, packet.kernel_object());
-        let start =
-            Start { queue: common.id, index: self.next, hardware: common.hardware, now, scratch_waves };
+        let (acquire, release) = packet.fences();
+        self.acquire(device, acquire);
+        let caches = device.l2.as_mut().map(|l2| self.caches.launch(l2));
+        let (queue, index, hardware) = (common.id, self.next, common.hardware);
+        let start = Start { queue, index, hardware, now, scratch_waves, caches };
         let dispatch = Dispatch::new(launch, start, &common.mask, &device.dispatcher, &*device.model);
         device.launch(dispatch);
-        self.slots.push_back(Slot { packet: *packet, record, done: false });
+        let mark = self.caches.mark();
+        self.slots.push_back(Slot { packet: *packet, record, done: false, release, mark, caches: None });
         Ok(true)
+    }
+
+    /// Strict memory is switched off: everything becomes visible.
+    pub fn give_up_caches(&mut self, l2: &mut L2, mem: &AddressSpace) {
+        self.caches.give_up(l2, mem);
+        for mut caches in self.slots.iter_mut().filter_map(|slot| slot.caches.take()) {
+            caches.drain(l2, mem);
+        }
     }
 
     fn ask_runtime(&mut self, common: &Common, device: &Device, what: QueueError) -> Result<(), Stop> {
@@ -332,9 +372,12 @@ impl AqlQueue {
         Ok(())
     }
 
-    /// What the log will say of a dispatch, once its execution is over.
-    pub fn executed(&mut self, index: u64, cus_used: Vec<u64>, instructions: u64) {
-        if let Some(slot) = self.slots.get_mut((index - self.read) as usize) {
+    /// What the log will say of a dispatch, once its execution is over, and the stores that its release fence is for.
+    pub fn executed(&mut self, dispatch: &mut Dispatch) {
+        let instructions = dispatch.instructions();
+        let cus_used = dispatch.cus_used.clone();
+        if let Some(slot) = self.slots.get_mut((dispatch.index - self.read) as usize) {
+            slot.caches = dispatch.caches.take();
             slot.record.cus_used = cus_used;
             slot.record.instructions = instructions;
         }
@@ -352,6 +395,9 @@ impl AqlQueue {
         let slot = &mut self.slots[(index - self.read) as usize];
         slot.done = true;
         slot.record.end_ns = now;
+        if let Some(l2) = &mut device.l2 {
+            self.caches.release(l2, &device.mem, slot.caches.take(), slot.mark, slot.release);
+        }
         let (packet, record) = (slot.packet, slot.record.clone());
         if self.blocking == Some(index) {
             self.blocking = None;

@@ -14,6 +14,7 @@ use super::dispatcher::Dispatcher;
 use super::gpu_memory::GpuMemory;
 use super::log::Record;
 use super::names::KernelNames;
+use crate::caches::L2;
 use crate::isa::CodeCache;
 use crate::memory::{AddressSpace, MemoryFault};
 use crate::ports::Interrupts;
@@ -60,6 +61,8 @@ impl From<MemoryFault> for Stop {
 /// Everything in the device but its queues. Owned by the command processor's thread.
 pub(crate) struct Device {
     pub mem: Arc<AddressSpace>,
+    /// Strict memory, when it is on.
+    pub l2: Option<L2>,
     pub interrupts: Arc<dyn Interrupts>,
     pub clock: Arc<GpuClock>,
     pub model: Arc<dyn TimingModel>,

@@ -11,10 +11,13 @@ use super::clock::GpuClock;
 use super::cu_mask::CuMask;
 use super::dispatcher::{Dispatcher, Grant, Needs, Turn};
 use super::kernel::{MakeWorkgroup, RunWorkgroup};
+use crate::caches::{Caches, DispatchCache, L2};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
 use crate::memory::AddressSpace;
 use crate::timing::{Shape, TimingModel, Work};
 
+/// Wave-instructions after which stores have left the dispatch, waited for or not.
+const STORES_LEAVE: u64 = 1 << 20;
 /// Wave-instructions that one workgroup executes before the next one's turn.
 const WORKGROUP_BUDGET: u64 = 2048;
 
@@ -34,6 +37,8 @@ pub(crate) enum Slice {
 /// The parts of the device that execution needs.
 pub(crate) struct Machine<'a> {
     pub mem: &'a AddressSpace,
+    /// Strict memory.
+    pub l2: Option<&'a mut L2>,
     pub cache: &'a mut CodeCache,
     pub dispatcher: &'a mut Dispatcher,
     pub clock: &'a GpuClock,
@@ -71,6 +76,10 @@ pub(crate) struct Dispatch {
     pub idle: bool,
     /// CUs used, for each shader engine.
     pub cus_used: Vec<u64>,
+    /// Strict memory: what it sees.
+    pub caches: Option<DispatchCache>,
+    /// Instructions executed when its stores last left.
+    stores_left: u64,
 }
 
 fn instructions(stats: &ExecStats) -> u64 {
@@ -99,6 +108,8 @@ pub(crate) struct Start {
     pub now: u64,
     /// Waves for which the queue has scratch memory, if the kernel uses any.
     pub scratch_waves: Option<u32>,
+    /// Strict memory: what it sees.
+    pub caches: Option<DispatchCache>,
 }
 
 impl Dispatch {
@@ -133,6 +144,8 @@ impl Dispatch {
             horizon: 0,
             idle: false,
             cus_used,
+            caches: start.caches,
+            stores_left: 0,
         };
         dispatch.update_horizon(model);
         dispatch
@@ -206,10 +219,15 @@ impl Dispatch {
             let before = run.stats();
             let tick = machine.clock.counter_at(self.horizon);
             let quota = budget.min(WORKGROUP_BUDGET);
-            let progress = run.run(&self.launch, machine.mem, machine.cache, &|| tick, quota);
+            let caches = match (&mut machine.l2, &mut self.caches) {
+                (Some(l2), Some(dispatch)) => Some(Caches { l2, dispatch }),
+                _ => None,
+            };
+            let progress = run.run(machine.mem, caches, machine.cache, &|| tick, quota);
             let after = run.stats();
             let executed = instructions(&after) - instructions(&before);
             self.work.instructions += executed;
+            self.let_stores_leave(machine);
             self.work.bytes += bytes(&after) - bytes(&before);
             self.work.longest_workgroup = self.work.longest_workgroup.max(instructions(&after));
             // A slice without instructions still costs budget, or a workgroup that only yields would spin here.
@@ -222,6 +240,16 @@ impl Dispatch {
                     self.leave(group, machine.dispatcher);
                     return Slice::Fault(fault);
                 }
+            }
+        }
+    }
+
+    /// A store is seen some day, even if nobody waits for it and the kernel never ends.
+    fn let_stores_leave(&mut self, machine: &mut Machine<'_>) {
+        if self.work.instructions - self.stores_left >= STORES_LEAVE {
+            self.stores_left = self.work.instructions;
+            if let (Some(l2), Some(caches)) = (&mut machine.l2, &mut self.caches) {
+                caches.drain(l2, machine.mem);
             }
         }
     }

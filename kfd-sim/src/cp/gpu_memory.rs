@@ -189,7 +189,7 @@ impl GpuMemory for AddressSpace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Span;
+    use crate::memory::{MemoryKind, Span};
 
     fn space(buffer: &mut [u64], at: u64) -> AddressSpace {
         let space = AddressSpace::new();
@@ -197,7 +197,14 @@ mod tests {
         let host = buffer.as_mut_ptr().cast::<u8>();
         for part in 0..2 {
             let host = host.wrapping_add((part * half) as usize);
-            let span = Span { va: at + part * half, len: half, host, writable: true, executable: false };
+            let span = Span {
+                va: at + part * half,
+                len: half,
+                host,
+                memory: MemoryKind::Host,
+                writable: true,
+                executable: false,
+            };
             // SAFETY: the buffer outlives the address space in these tests.
             unsafe { space.map(span) };
         }

@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::api::{CpError, QueueDesc};
+use crate::caches::MemoryModel;
 
 /// Answer to a command: a queue id where there is one, else 0.
 pub(crate) type Reply = Result<u32, CpError>;
@@ -19,6 +20,7 @@ pub(crate) enum Command {
     SetCuMask { id: u32, mask: Vec<u32> },
     Stall { id: u32, stalled: bool },
     InjectFault(u32),
+    Memory(MemoryModel),
     Fence,
     Stop,
 }

@@ -1,16 +1,17 @@
 //! How workgroups are executed: the instruction interpreter, behind a seam so that the command processor is tested with
 //! kernels that do exactly what a test wants.
 
+use crate::caches::Caches;
 use crate::isa::{CodeCache, ExecStats, Launch, Placement, Progress, Workgroup};
 use crate::memory::AddressSpace;
 
 /// A workgroup that can be run in slices.
 pub(crate) trait RunWorkgroup: Send {
-    /// Runs up to `budget` wave-instructions. `clock` is the GPU counter.
+    /// Runs up to `budget` wave-instructions. `clock` is the GPU counter; `caches` lie before memory, if there are any.
     fn run(
         &mut self,
-        launch: &Launch,
         mem: &AddressSpace,
+        caches: Option<Caches>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,
@@ -23,13 +24,13 @@ pub(crate) trait RunWorkgroup: Send {
 impl RunWorkgroup for Workgroup {
     fn run(
         &mut self,
-        launch: &Launch,
         mem: &AddressSpace,
+        caches: Option<Caches>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,
     ) -> Progress {
-        Workgroup::run(self, launch, mem, cache, clock, budget)
+        self.run_through(mem, caches, cache, clock, budget)
     }
 
     fn stats(&self) -> ExecStats {

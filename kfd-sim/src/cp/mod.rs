@@ -40,6 +40,7 @@ pub use cu_mask::CuMask;
 pub use dispatcher::{Dispatcher, Grant, Needs, Turn};
 pub use log::{CpStats, DispatchRecord, QueueStats};
 
+pub use crate::caches::MemoryModel;
 use crate::device::DeviceSpec;
 use crate::isa::CodeCache;
 use crate::memory::AddressSpace;
@@ -66,6 +67,8 @@ pub struct CommandProcessor {
     interrupts: Arc<dyn Interrupts>,
     make: Arc<MakeWorkgroup>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// As last asked for. A thread that is being started takes it from here.
+    memory_model: Mutex<MemoryModel>,
     process: u32,
 }
 
@@ -130,6 +133,7 @@ impl CommandProcessor {
             interrupts,
             make,
             thread: Mutex::new(None),
+            memory_model: Mutex::default(),
             process: std::process::id(),
         })
     }
@@ -156,6 +160,7 @@ impl CommandProcessor {
         }
         let device = Device {
             mem: self.memory.clone(),
+            l2: None,
             interrupts: self.interrupts.clone(),
             clock: self.clock.clone(),
             model: self.model.clone(),
@@ -168,11 +173,12 @@ impl CommandProcessor {
             dispatches: Default::default(),
             next_dispatch: 0,
         };
+        let model = self.memory_model();
         let (spec, make, inbox) = (self.spec.clone(), self.make.clone(), self.inbox.clone());
         let run = move || {
             let _close = CloseInbox(inbox.clone());
             prepare_thread();
-            Processor::new(spec, device, make).run(&inbox);
+            Processor::new(spec, device, make, model).run(&inbox);
         };
         let started = std::thread::Builder::new().name("kfd-sim-cp".into()).spawn(run);
         *thread = Some(started.map_err(|error| {
@@ -186,6 +192,21 @@ impl CommandProcessor {
         self.check_process()?;
         self.start()?;
         self.inbox.call(command)
+    }
+
+    /// Changes how caches behave. Dispatches that already run are not changed by switching them on; when they are switched
+    /// off, everything hidden becomes visible.
+    pub fn set_memory_model(&self, model: MemoryModel) -> Result<(), CpError> {
+        self.check_process()?;
+        // The thread's lock: a thread that starts meanwhile would miss it.
+        let thread = self.thread();
+        *self.memory_model.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = model;
+        if thread.is_some() { self.inbox.call(Command::Memory(model)).map(drop) } else { Ok(()) }
+    }
+
+    /// How caches behave.
+    pub fn memory_model(&self) -> MemoryModel {
+        *self.memory_model.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Makes a queue and returns its id. Its indices are taken as found in memory.

@@ -1,7 +1,6 @@
 //! The PM4 commands that reach an AQL queue: a vendor packet that jumps to an indirect buffer.
 //!
-//! ROCr 5.2.3 sends exactly one kind, after it has loaded code: an ACQUIRE_MEM that invalidates the instruction and data
-//! caches. It makes no PM4 queues on gfx9. Packet formats: the Linux driver's `soc15d.h`.
+//! ROCr 5.2.3 sends exactly one kind, after it has loaded code: an ACQUIRE_MEM that writes back and invalidates the caches. It makes no PM4 queues on gfx9. Packet formats: the Linux driver's `soc15d.h`.
 
 use super::gpu_memory::GpuMemory;
 use crate::memory::{AddressSpace, MemoryFault};
@@ -11,6 +10,14 @@ const INDIRECT_BUFFER: u32 = 0x3f;
 const ACQUIRE_MEM: u32 = 0x58;
 /// ACQUIRE_MEM, COHER_CNTL: invalidate the instruction cache.
 const SH_ICACHE_ACTION: u32 = 1 << 29;
+/// Invalidate the scalar cache.
+const SH_KCACHE_ACTION: u32 = 1 << 27;
+/// Invalidate the L2.
+const TC_ACTION: u32 = 1 << 23;
+/// Invalidate the vector L1.
+const TCL1_ACTION: u32 = 1 << 22;
+/// Write the L2 back.
+const TC_WB_ACTION: u32 = 1 << 18;
 
 /// Why an indirect buffer cannot be executed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -30,6 +37,10 @@ pub(crate) enum Pm4Error {
 pub(crate) struct CacheActions {
     /// Decoded instructions are stale.
     pub invalidate_code: bool,
+    /// As a fence scope: 1 for L1 or scalar cache, 2 for the L2.
+    pub acquire: u8,
+    /// As a fence scope: 2 to write the L2 back.
+    pub release: u8,
 }
 
 fn opcode(header: u32) -> Option<u32> {
@@ -57,7 +68,19 @@ pub(crate) fn execute(jump: [u32; 4], mem: &AddressSpace) -> Result<CacheActions
         }
         match opcode {
             NOP => {}
-            ACQUIRE_MEM => actions.invalidate_code |= mem.load32(va + 4)? & SH_ICACHE_ACTION != 0,
+            ACQUIRE_MEM => {
+                let coherence = mem.load32(va + 4)?;
+                let acquire = match coherence {
+                    bits if bits & TC_ACTION != 0 => 2,
+                    bits if bits & (SH_KCACHE_ACTION | TCL1_ACTION) != 0 => 1,
+                    _ => 0,
+                };
+                actions.acquire = actions.acquire.max(acquire);
+                if coherence & TC_WB_ACTION != 0 {
+                    actions.release = 2;
+                }
+                actions.invalidate_code |= coherence & SH_ICACHE_ACTION != 0;
+            }
             _ => return Err(Pm4Error::Opcode { opcode, va }),
         }
         at += len;
@@ -68,13 +91,20 @@ pub(crate) fn execute(jump: [u32; 4], mem: &AddressSpace) -> Result<CacheActions
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Span;
+    use crate::memory::{MemoryKind, Span};
 
     fn run(ib: &[u32]) -> Result<CacheActions, Pm4Error> {
         let mut buffer = ib.to_vec();
         let space = AddressSpace::new();
         let host = buffer.as_mut_ptr().cast();
-        let span = Span { va: 0x1000, len: 4 * ib.len() as u64, host, writable: true, executable: true };
+        let span = Span {
+            va: 0x1000,
+            len: 4 * ib.len() as u64,
+            host,
+            memory: MemoryKind::Host,
+            writable: true,
+            executable: true,
+        };
         // SAFETY: `buffer` outlives `space`.
         unsafe { space.map(span) };
         execute([0xc002_3f00, 0x1000, 0, ib.len() as u32 | 1 << 23], &space)
@@ -83,7 +113,9 @@ mod tests {
     #[test]
     fn the_cache_flush_of_rocr_invalidates_code() {
         let flush = [0xc005_5800, 1 << 29 | 1 << 27 | 1 << 23 | 1 << 18, !0, 0xff, 0, 0, 0];
-        assert_eq!(run(&flush), Ok(CacheActions { invalidate_code: true }));
+        assert_eq!(run(&flush), Ok(CacheActions { invalidate_code: true, acquire: 2, release: 2 }));
+        let scalar = [0xc005_5800, 1 << 27, !0, 0xff, 0, 0, 0];
+        assert_eq!(run(&scalar), Ok(CacheActions { acquire: 1, ..CacheActions::default() }));
         assert_eq!(run(&[0xc000_1000, 0]), Ok(CacheActions::default()));
     }
 

@@ -23,6 +23,7 @@ use super::kernel::MakeWorkgroup;
 use super::queue::{Body, Queue};
 use super::sdma::SdmaQueue;
 use super::signal;
+use crate::caches::MemoryModel;
 use crate::device::DeviceSpec;
 use crate::isa::ExecFault;
 use crate::memory::{Access, MemoryFault};
@@ -49,8 +50,10 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>) -> Self {
-        Self { spec, device, make, queues: BTreeMap::new(), last_id: 0, evicted: false }
+    pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>, memory: MemoryModel) -> Self {
+        let mut new = Self { spec, device, make, queues: BTreeMap::new(), last_id: 0, evicted: false };
+        new.set_memory_model(memory);
+        new
     }
 
     /// Runs until told to stop.
@@ -167,7 +170,7 @@ impl Processor {
         for (_, key) in order {
             let queue = self.device.dispatches[&key].queue;
             let paused = self.paused(queue);
-            let Device { dispatches, mem, cache, dispatcher, clock, model, .. } = &mut self.device;
+            let Device { dispatches, mem, l2, cache, dispatcher, clock, model, .. } = &mut self.device;
             let dispatch = dispatches.get_mut(&key).expect("just listed");
             if paused {
                 dispatch.idle = true;
@@ -177,7 +180,15 @@ impl Processor {
             if dispatch.horizon() > now + LEAD {
                 continue;
             }
-            let mut machine = Machine { mem, cache, dispatcher, clock, model: &**model, make: &*self.make };
+            let mut machine = Machine {
+                mem,
+                l2: l2.as_mut(),
+                cache,
+                dispatcher,
+                clock,
+                model: &**model,
+                make: &*self.make,
+            };
             let before = dispatch.instructions();
             // A panic in there is a bug of the simulator; the queue stops with an error and nothing hangs.
             let slice =
@@ -209,9 +220,9 @@ impl Processor {
 
     /// All of a dispatch is executed: it completes at its horizon.
     fn finish(&mut self, key: u64, now: u64) {
-        let dispatch = self.device.dispatches.remove(&key).expect("it just ran");
+        let mut dispatch = self.device.dispatches.remove(&key).expect("it just ran");
         if let Some(Queue { body: Body::Aql(aql), .. }) = self.queues.get_mut(&dispatch.queue) {
-            aql.executed(dispatch.index, dispatch.cus_used.clone(), dispatch.instructions());
+            aql.executed(&mut dispatch);
         }
         let at = dispatch.horizon().max(now);
         self.device.schedule(at, dispatch.queue, What::Done(dispatch.index));
@@ -342,10 +353,35 @@ impl Processor {
                 }
                 self.with_queue(id, |queue, _| queue.common.inject_fault = !running)
             }
+            Command::Memory(model) => {
+                self.set_memory_model(model);
+                Ok(0)
+            }
             Command::Fence => Ok(0),
             Command::Stop => unreachable!("handled by the loop"),
         };
         (answer, stops)
+    }
+
+    fn set_memory_model(&mut self, model: MemoryModel) {
+        let mem = self.device.mem.clone();
+        if model != MemoryModel::Coherent {
+            if self.device.l2.is_none() {
+                mem.list_removed(true);
+            }
+            self.device.l2.get_or_insert_default().set_model(model);
+        } else if let Some(mut l2) = self.device.l2.take() {
+            for mut caches in self.device.dispatches.values_mut().filter_map(|d| d.caches.take()) {
+                caches.drain(&mut l2, &mem);
+            }
+            for queue in self.queues.values_mut() {
+                if let Body::Aql(aql) = &mut queue.body {
+                    aql.give_up_caches(&mut l2, &mem);
+                }
+            }
+            l2.write_back(&mem);
+            mem.list_removed(false);
+        }
     }
 
     fn with_queue(&mut self, id: u32, f: impl FnOnce(&mut Queue, &mut Device)) -> Reply {
@@ -381,7 +417,7 @@ impl Processor {
                 let hardware = HardwareQueue { me: 0, pipe: engine, queue: self.last_id };
                 (hardware, Body::Sdma(SdmaQueue::new(read)))
             }
-            _ => (self.free_hardware_queue(), Body::Aql(AqlQueue::new(read))),
+            _ => (self.free_hardware_queue(), Body::Aql(AqlQueue::new(read, self.device.l2.as_mut()))),
         };
         self.last_id += 1;
         let id = self.last_id;

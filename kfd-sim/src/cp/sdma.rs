@@ -205,7 +205,9 @@ impl SdmaQueue {
 
     /// Executes the packet at `next`; false if it must wait.
     fn execute(&mut self, common: &mut Common, device: &mut Device, now: u64) -> Result<bool, Stop> {
-        let mem = &*device.mem;
+        let (mem, l2) = (&*device.mem, &mut device.l2);
+        // Strict memory: kernels go on seeing VRAM as it was until a system acquire.
+        let mut keep_old = |dst, bytes| l2.iter_mut().for_each(|l2| l2.keep_old(mem, dst, bytes));
         let bad = |at: u64, what: String| {
             Stop::Error(super::aql::QueueError::PacketFormat, format!("SDMA packet at byte {at}: {what}"))
         };
@@ -226,17 +228,20 @@ impl SdmaQueue {
         match command {
             Command::Nop | Command::HdpFlush => {}
             Command::Copy { src, dst, bytes } => {
+                keep_old(dst, bytes);
                 mem.copy(dst, src, bytes)?;
                 cost = device.model.copy_ns(bytes);
             }
             Command::CopyRect { src, dst, row_bytes, rows, slices } => {
                 for (slice, row) in (0..slices).flat_map(|slice| (0..rows).map(move |row| (slice, row))) {
                     let at = |p: Plane| p.start.wrapping_add(slice * p.slice + row * p.pitch);
+                    keep_old(at(dst), row_bytes);
                     mem.copy(at(dst), at(src), row_bytes)?;
                 }
                 cost = device.model.copy_ns(row_bytes * rows * slices);
             }
             Command::Fill { dst, bytes, pattern, log2 } => {
+                keep_old(dst, bytes);
                 mem.fill(dst, bytes, pattern, log2)?;
                 cost = device.model.copy_ns(bytes);
             }

@@ -12,7 +12,7 @@
 
 mod code_cache;
 pub mod decode;
-mod exec;
+pub(crate) mod exec;
 pub mod fault;
 pub mod inst;
 pub mod launch;

@@ -5,6 +5,7 @@ use super::exec::{Apertures, Env, Lds, Port, State, Stop, Wave, step};
 use super::fault::{ExecFault, Progress};
 use super::inst::Inst;
 use super::launch::{Launch, WAVE};
+use crate::caches::Caches;
 use crate::memory::AddressSpace;
 
 /// Where a workgroup was placed: what HW_ID shows, and which scratch it may use.
@@ -101,6 +102,7 @@ impl Workgroup {
                         (launch.lds_bytes() / 512) << 12,
                     ],
                     trap_status: 0,
+                    stored: false,
                     state: State::Running,
                 };
                 wave.set_exec(u64::MAX >> (WAVE - lanes));
@@ -130,9 +132,21 @@ impl Workgroup {
         budget: u64,
     ) -> Progress {
         let _ = launch;
+        self.run_through(mem, None, cache, clock, budget)
+    }
+
+    /// As [`Workgroup::run`], with caches between the waves and memory if there are any.
+    pub(crate) fn run_through(
+        &mut self,
+        mem: &AddressSpace,
+        caches: Option<Caches>,
+        cache: &mut CodeCache,
+        clock: &dyn Fn() -> u64,
+        budget: u64,
+    ) -> Progress {
         let mut left = budget;
         let mut env = Env {
-            port: Port::new(mem),
+            port: Port::new(mem, caches),
             lds: &mut self.lds,
             stats: &mut self.stats,
             clock,

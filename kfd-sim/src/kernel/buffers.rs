@@ -6,7 +6,7 @@
 use super::arena::{Mapping, MemFile, PAGE, RangeAllocator};
 use super::uapi::{AllocMemory, Errno, alloc_flag};
 use super::user;
-use crate::memory::{AddressSpace, Span};
+use crate::memory::{AddressSpace, MemoryKind, Span};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +47,16 @@ struct Buffer {
 }
 
 impl Buffer {
+    fn memory(&self) -> MemoryKind {
+        match self.backing {
+            Backing::Vram(_) => MemoryKind::Vram,
+            Backing::Fixed if self.flags & (alloc_flag::DOORBELL | alloc_flag::MMIO_REMAP) != 0 => {
+                MemoryKind::Io
+            }
+            Backing::Gtt(_) | Backing::Fixed => MemoryKind::Host,
+        }
+    }
+
     /// Bytes of GPU address space: AQL queue memory appears twice.
     fn va_bytes(&self) -> u64 {
         if self.flags & alloc_flag::AQL_QUEUE_MEM != 0 { self.size * 2 } else { self.size }
@@ -224,6 +234,7 @@ impl Buffers {
                 va: at,
                 len: buffer.size,
                 host: buffer.host as *mut u8,
+                memory: buffer.memory(),
                 writable: buffer.flags & alloc_flag::WRITABLE != 0,
                 executable: buffer.flags & alloc_flag::EXECUTABLE != 0,
             };

@@ -14,7 +14,7 @@ pub mod record;
 pub mod uapi;
 pub mod user;
 
-use crate::cp::{CommandProcessor, GpuClock};
+use crate::cp::{CommandProcessor, GpuClock, MemoryModel};
 use crate::device::DeviceSpec;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
 use crate::ports::Interrupts;
@@ -70,6 +70,8 @@ impl Device {
         let buffers = Buffers::new(GPU_ID, spec.memory.vram_bytes, &kfd_file, space.clone())?;
         let interrupts = Arc::new(InterruptHandler { events: events.clone(), recorder: recorder.clone() });
         let processor = CommandProcessor::new(spec.clone(), space.clone(), interrupts, clock.clone());
+        // It has no thread yet that could refuse.
+        let _ = processor.set_memory_model(MemoryModel::from_env());
         let queues = Queues::new(processor, buffers.doorbells());
         Ok(Arc::new(Self {
             spec,

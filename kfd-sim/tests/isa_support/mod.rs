@@ -9,7 +9,7 @@ use std::process::Command;
 use kfd_sim::isa::{
     CodeCache, ExecFault, ExecStats, Launch, LaunchDesc, Placement, Progress, ScratchDesc, Workgroup,
 };
-use kfd_sim::memory::{AddressSpace, Span};
+use kfd_sim::memory::{AddressSpace, MemoryKind, Span};
 use object::{Object, ObjectSegment, ObjectSymbol};
 
 /// LDS aperture as the kernel driver sets it.
@@ -40,6 +40,7 @@ impl Gpu {
             va,
             len: memory.len() as u64 * 8,
             host: memory.as_mut_ptr().cast(),
+            memory: MemoryKind::Host,
             writable: true,
             executable: true,
         };

@@ -1,6 +1,6 @@
 //! The few functions of ROCr that these tests call, found at run time, on the simulated machine.
 
-use kfd_sim::control;
+use kfd_sim::control::{self, MemoryModel};
 use libloading::{Library, Symbol};
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
@@ -108,9 +108,12 @@ impl Rocr {
         object
     }
 
-    /// Loads ROCr with the simulated machine switched on; `None`, with the reason printed, where it is not installed.
+    /// Loads ROCr with the simulated machine switched on, strict about fences; `None`, with the reason printed, where it is not installed.
     pub fn load() -> Option<Self> {
         control::switch_on();
+        if std::env::var_os("KFD_SIM_MEMORY").is_none() {
+            device().processor().set_memory_model(MemoryModel::Strict).unwrap();
+        }
         // Nothing in these tests takes long: a hang ends the program instead of the patience of whoever runs it.
         // SAFETY: a plain system call.
         unsafe { libc::alarm(120) };

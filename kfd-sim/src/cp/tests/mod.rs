@@ -2,6 +2,7 @@
 
 mod aql;
 mod faults;
+mod fences;
 mod rig;
 mod sdma;
 mod stress;

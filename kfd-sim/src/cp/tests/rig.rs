@@ -5,17 +5,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::caches::Caches;
 use crate::cp::kernel::RunWorkgroup;
 use crate::cp::{CommandProcessor, DoorbellPtr, GpuClock, QueueDesc, QueueKind};
 use crate::device::DeviceSpec;
+use crate::isa::exec::{Port, Rmw};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
-use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault, Span};
+use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault, MemoryKind, Span};
 use crate::ports::Interrupts;
 use crate::timing::{Shape, TimingModel, Work};
 
 /// GPU address of the arena's first byte: not the host address, so that mixing them up faults.
 const BASE: u64 = 0x7000_0000;
 const ARENA: u64 = 4 << 20;
+/// Its last part is VRAM, the rest host memory.
+const VRAM: u64 = 1 << 20;
 
 /// What the fake kernels do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +36,12 @@ pub enum Kernel {
     Trap,
     /// A bug in the interpreter.
     Panic,
+    /// Takes that many GPU ns, then loads 8 bytes and stores them.
+    Copy { from: u64, to: u64, ns: u64 },
+    /// An atomic increment of 8 bytes, without return.
+    Increment(u64),
+    /// Stores 1 without waiting for the store, then runs until `Rig::release` is set.
+    StoreAndSpin(u64),
 }
 
 /// Costs that make the arithmetic of tests simple: one instruction is one ns.
@@ -75,6 +85,7 @@ impl Interrupts for Interrupted {
 
 struct Fake {
     kernel: Kernel,
+    begun: bool,
     stats: ExecStats,
     release: Arc<AtomicBool>,
 }
@@ -82,8 +93,8 @@ struct Fake {
 impl RunWorkgroup for Fake {
     fn run(
         &mut self,
-        _: &Launch,
-        _: &AddressSpace,
+        mem: &AddressSpace,
+        caches: Option<Caches>,
         _: &mut CodeCache,
         _: &dyn Fn() -> u64,
         budget: u64,
@@ -93,6 +104,28 @@ impl RunWorkgroup for Fake {
             Kernel::Ns(ns) => {
                 self.stats.salu += budget.min(ns - self.stats.salu);
                 if self.stats.salu == ns { Progress::Done } else { Progress::Yielded }
+            }
+            Kernel::Copy { from, to, ns } => {
+                self.stats.salu += budget.min(ns - self.stats.salu);
+                if self.stats.salu < ns {
+                    return Progress::Yielded;
+                }
+                let mut port = Port::new(mem, caches);
+                let value = port.load64(from).unwrap();
+                port.store64(to, value).unwrap();
+                Progress::Done
+            }
+            Kernel::Increment(at) => {
+                Port::new(mem, caches).atomic(at, 64, Rmw::Add, 1, 0).unwrap();
+                Progress::Done
+            }
+            Kernel::StoreAndSpin(_) if self.release.load(SeqCst) => Progress::Done,
+            Kernel::StoreAndSpin(at) => {
+                if !std::mem::replace(&mut self.begun, true) {
+                    Port::new(mem, caches).store64(at, 1).unwrap();
+                }
+                self.stats.salu += budget;
+                Progress::Yielded
             }
             Kernel::Spin if self.release.load(SeqCst) => Progress::Done,
             Kernel::Spin => {
@@ -125,10 +158,12 @@ pub struct Rig {
     /// Ends every spinning kernel.
     pub release: Arc<AtomicBool>,
     pub places: Arc<Mutex<Vec<Placement>>>,
+    pub space: Arc<AddressSpace>,
     kernels: Mutex<HashMap<Kernel, u64>>,
     entries: Arc<Mutex<HashMap<u64, Kernel>>>,
     arena: Arc<Vec<AtomicU64>>,
     used: AtomicU64,
+    vram: AtomicU64,
 }
 
 impl Rig {
@@ -136,9 +171,13 @@ impl Rig {
         let arena: Arc<Vec<AtomicU64>> = Arc::new((0..ARENA / 8).map(|_| AtomicU64::new(0)).collect());
         let space = Arc::new(AddressSpace::new());
         let host = arena.as_ptr() as *mut u8;
-        let span = Span { va: BASE, len: ARENA, host, writable: true, executable: true };
+        let span =
+            Span { va: BASE, len: ARENA, host, memory: MemoryKind::Host, writable: true, executable: true };
         // SAFETY: the arena lives as long as the rig, whose drop shuts the device down; it is made of atomics.
         unsafe { space.map(span) };
+        let (va, host) = (BASE + ARENA - VRAM, host.wrapping_add((ARENA - VRAM) as usize));
+        // SAFETY: as above.
+        unsafe { space.map(Span { va, len: VRAM, host, memory: MemoryKind::Vram, ..span }) };
         let spec = Arc::new(DeviceSpec::mi50());
         let clock = Arc::new(GpuClock::new(spec.clocks.counter_hz));
         let interrupts = Arc::<Interrupted>::default();
@@ -150,19 +189,19 @@ impl Rig {
             move |launch: &Launch, _: [u32; 3], place: Placement| -> Box<dyn RunWorkgroup> {
                 places.lock().unwrap().push(place);
                 let kernel = entries.lock().unwrap()[&launch.entry()];
-                Box::new(Fake { kernel, stats: ExecStats::default(), release: release.clone() })
+                Box::new(Fake { kernel, begun: false, stats: ExecStats::default(), release: release.clone() })
             }
         };
         let cp = CommandProcessor::with_parts(
             spec,
-            space,
+            space.clone(),
             interrupts.clone(),
             clock.clone(),
             Arc::new(Plain),
             Arc::new(make),
         );
-        let (kernels, used) = (Mutex::default(), AtomicU64::new(0));
-        Self { cp, clock, interrupts, release, places, kernels, entries, arena, used }
+        let (kernels, used, vram) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(ARENA - VRAM));
+        Self { cp, clock, interrupts, release, places, space, kernels, entries, arena, used, vram }
     }
 
     /// Zeroed GPU memory.
@@ -170,11 +209,18 @@ impl Rig {
         loop {
             let used = self.used.load(SeqCst);
             let start = used.next_multiple_of(align);
-            assert!(start + bytes <= ARENA, "arena is full");
+            assert!(start + bytes <= ARENA - VRAM, "arena is full");
             if self.used.compare_exchange(used, start + bytes, SeqCst, SeqCst).is_ok() {
                 return BASE + start;
             }
         }
+    }
+
+    /// A zeroed page of VRAM.
+    pub fn vram(&self) -> u64 {
+        let at = self.vram.fetch_add(4096, SeqCst);
+        assert!(at < ARENA, "VRAM is full");
+        BASE + at
     }
 
     pub fn word(&self, va: u64) -> &AtomicU64 {

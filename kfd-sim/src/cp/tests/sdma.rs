@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use super::rig::*;
 use crate::cp::{DoorbellPtr, QueueDesc, QueueKind};
 
-struct Sdma<'a> {
+pub struct Sdma<'a> {
     rig: &'a Rig,
     id: u32,
     ring: u64,
@@ -15,7 +15,7 @@ struct Sdma<'a> {
 }
 
 impl<'a> Sdma<'a> {
-    fn new(rig: &'a Rig, bytes: u64) -> Self {
+    pub fn new(rig: &'a Rig, bytes: u64) -> Self {
         let doorbell = Box::new(AtomicU64::new(0));
         let (ring, indices) = (rig.alloc(bytes, 4096), rig.alloc(16, 8));
         let desc = QueueDesc {
@@ -39,7 +39,7 @@ impl<'a> Sdma<'a> {
         self.rig.word(self.indices).load(SeqCst)
     }
 
-    fn submit(&self, words: &[u32]) -> u64 {
+    pub fn submit(&self, words: &[u32]) -> u64 {
         let start = self.rig.word(self.indices + 8).load(SeqCst);
         let end = start + 4 * words.len() as u64;
         self.rig.until(|| end - self.read() < self.bytes, || "ring full".into());
@@ -52,7 +52,7 @@ impl<'a> Sdma<'a> {
         end
     }
 
-    fn done(&self, end: u64) {
+    pub fn done(&self, end: u64) {
         self.rig.until(|| self.read() == end, || format!("read index {} of {end}", self.read()));
     }
 }
@@ -67,7 +67,7 @@ fn halves(va: u64) -> [u32; 2] {
     [va as u32, (va >> 32) as u32]
 }
 
-fn copy(dst: u64, src: u64, bytes: u32) -> Vec<u32> {
+pub fn copy(dst: u64, src: u64, bytes: u32) -> Vec<u32> {
     [&[1, bytes - 1, 0][..], &halves(src), &halves(dst)].concat()
 }
 

@@ -32,7 +32,14 @@ pub fn sopp(w: &mut Wave, i: &Inst, op: Sopp, env: &mut Env) -> Done {
         // No conditional debugger is attached.
         CbranchCdbgsys | CbranchCdbguser | CbranchCdbgsysOrUser | CbranchCdbgsysAndUser => {}
         // Memory is in order, waves are scheduled by turns, nothing measures or traces.
-        Nop | Waitcnt | Sleep | Setprio | Wakeup | Incperflevel | Decperflevel | Ttracedata => {}
+        // vmcnt (bits 3:0 and 15:14) 0: the wave's stores are out.
+        Waitcnt => {
+            if w.stored && i.imm & 0xc00f == 0 {
+                w.stored = false;
+                env.port.drain();
+            }
+        }
+        Nop | Sleep | Setprio | Wakeup | Incperflevel | Decperflevel | Ttracedata => {}
         IcacheInv => env.cache_maintenance(Cache::Instruction),
         Trap => return Err(Stop::Trap(i.imm as u8)),
         Sethalt if i.imm & 1 == 0 => {}

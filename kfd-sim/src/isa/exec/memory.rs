@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::Stop;
+use crate::caches::{Caches, Mask, PAGE};
 use crate::memory::{Access, AddressSpace, MemoryFault, Span};
 
 /// Spans remembered.
@@ -15,6 +16,8 @@ const SPANS: usize = 8;
 /// A wave's way to global memory.
 pub struct Port<'a> {
     space: &'a AddressSpace,
+    /// Strict memory: between the wave and the address space.
+    caches: Option<Caches<'a>>,
     generation: u64,
     spans: [Option<Span>; SPANS],
     newest: usize,
@@ -118,6 +121,13 @@ macro_rules! access {
         #[inline]
         pub fn $load(&mut self, va: u64) -> Result<$int, MemoryFault> {
             const LEN: usize = size_of::<$int>();
+            if self.caches.is_some() && crosses(va, LEN) {
+                let mut bytes = [0u8; LEN];
+                for (n, byte) in bytes.iter_mut().enumerate() {
+                    *byte = self.load8(va + n as u64)?;
+                }
+                return Ok(<$int>::from_le_bytes(bytes));
+            }
             let host = self.reach(va, LEN as u64, Access::Read)?;
             if (host as usize).is_multiple_of(LEN) {
                 // SAFETY: `reach` found LEN mapped bytes, valid until the unmapping is noticed through the generation,
@@ -137,6 +147,12 @@ macro_rules! access {
         #[inline]
         pub fn $store(&mut self, va: u64, value: $int) -> Result<(), MemoryFault> {
             const LEN: usize = size_of::<$int>();
+            if self.caches.is_some() && crosses(va, LEN) {
+                for (n, byte) in value.to_le_bytes().into_iter().enumerate() {
+                    self.store8(va + n as u64, byte)?;
+                }
+                return Ok(());
+            }
             let host = self.reach(va, LEN as u64, Access::Write)?;
             if (host as usize).is_multiple_of(LEN) {
                 // SAFETY: `reach` found LEN mapped, writable bytes, valid until the unmapping is noticed through the
@@ -157,6 +173,8 @@ macro_rules! access {
 pub struct Block {
     host: *mut u8,
     low: u64,
+    /// Where strict memory notes stores, or null.
+    dirty: *mut Mask,
 }
 
 impl Block {
@@ -174,7 +192,17 @@ impl Block {
         // SAFETY: as in `load`, and writable because the block was made for writing. Relaxed: as in `load`.
         unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }
             .store(value, Ordering::Relaxed);
+        if !self.dirty.is_null() {
+            // SAFETY: the mask of the page that the block lies in, which nobody else refers to while the block is used.
+            unsafe { (*self.dirty).set(va % PAGE, 4) };
+        }
     }
+}
+
+/// Whether an access goes beyond its page.
+#[inline]
+fn crosses(va: u64, len: usize) -> bool {
+    va % PAGE + len as u64 > PAGE
 }
 
 impl<'a> Port<'a> {
@@ -192,13 +220,35 @@ impl<'a> Port<'a> {
         if mask == 0 || bits & 3 != 0 || high - low > u64::from(u32::MAX) {
             return None;
         }
-        let host = self.reach(low, high - low + 4, access).ok()?;
-        (host as usize).is_multiple_of(4).then_some(Block { host, low })
+        let len = high - low + 4;
+        if let Some(caches) = &mut self.caches {
+            if low % PAGE + len > PAGE {
+                return None;
+            }
+            if let Some((host, dirty)) =
+                caches.dispatch.block(caches.l2, self.space, low, len, access).ok()?
+            {
+                return Some(Block { host, low, dirty });
+            }
+        }
+        let host = self.reach_memory(low, len, access).ok()?;
+        let dirty = std::ptr::null_mut();
+        (host as usize).is_multiple_of(4).then_some(Block { host, low, dirty })
     }
 
-    /// A port to an address space.
-    pub fn new(space: &'a AddressSpace) -> Self {
-        Port { space, generation: space.generation(), spans: [None; SPANS], newest: 0, read: 0, written: 0 }
+    /// A port to an address space, through caches if there are any.
+    pub(crate) fn new(space: &'a AddressSpace, caches: Option<Caches<'a>>) -> Self {
+        let mut port = Port {
+            space,
+            caches,
+            generation: space.generation(),
+            spans: [None; SPANS],
+            newest: 0,
+            read: 0,
+            written: 0,
+        };
+        port.refresh_caches();
+        port
     }
 
     /// Forgets cached spans if a mapping changed; true if so. Called before every instruction.
@@ -210,7 +260,41 @@ impl<'a> Port<'a> {
         }
         self.generation = generation;
         self.spans = [None; SPANS];
+        self.refresh_caches();
         true
+    }
+
+    fn refresh_caches(&mut self) {
+        if let Some(caches) = &mut self.caches {
+            caches.dispatch.refresh(caches.l2, self.space);
+        }
+    }
+
+    /// Whether caches lie between the wave and memory.
+    #[inline]
+    pub fn cached(&self) -> bool {
+        self.caches.is_some()
+    }
+
+    /// The stores so far have reached the L2 or host memory.
+    pub fn drain(&mut self) {
+        if let Some(caches) = &mut self.caches {
+            caches.dispatch.drain(caches.l2, self.space);
+        }
+    }
+
+    /// What others have released is seen from now on.
+    pub fn invalidate(&mut self) {
+        if let Some(caches) = &mut self.caches {
+            caches.dispatch.invalidate(caches.l2, self.space);
+        }
+    }
+
+    /// The next load of these bytes gives the newest ones.
+    pub fn reload(&mut self, va: u64, len: u64) {
+        if let Some(caches) = &mut self.caches {
+            caches.dispatch.reload(caches.l2, self.space, va, len);
+        }
     }
 
     /// Generation of the mappings that cached spans belong to.
@@ -218,9 +302,20 @@ impl<'a> Port<'a> {
         self.generation
     }
 
-    /// Host address of mapped bytes.
+    /// Host address of the bytes that an access finds: in a cache or in memory.
     #[inline]
     pub fn reach(&mut self, va: u64, len: u64, access: Access) -> Result<*mut u8, MemoryFault> {
+        if let Some(caches) = &mut self.caches
+            && let Some(host) = caches.dispatch.reach(caches.l2, self.space, va, len, access)?
+        {
+            return Ok(host);
+        }
+        self.reach_memory(va, len, access)
+    }
+
+    /// Host address of mapped bytes.
+    #[inline]
+    fn reach_memory(&mut self, va: u64, len: u64, access: Access) -> Result<*mut u8, MemoryFault> {
         if let Some(span) = &self.spans[self.newest]
             && span.contains(va, len)
             && permits(span, access)
@@ -255,25 +350,37 @@ impl<'a> Port<'a> {
     /// Read-modify-write of 4 or 8 bytes; returns the old value.
     pub fn atomic(&mut self, va: u64, bits: u32, op: Rmw, data: u64, compare: u64) -> Result<u64, Stop> {
         let len = u64::from(bits / 8);
-        let host = self.reach(va, len, Access::Atomic)?;
+        if let Some(caches) = &mut self.caches
+            && va.is_multiple_of(len)
+        {
+            let apply = |old| op.apply(old, data, compare, bits);
+            let memory = |host| update(host, bits, apply);
+            let done = caches.dispatch.atomic(caches.l2, self.space, (va, bits), apply, memory)?;
+            if let Some(old) = done {
+                return Ok(old);
+            }
+        }
+        let host = self.reach_memory(va, len, Access::Atomic)?;
         if !va.is_multiple_of(len) || !(host as u64).is_multiple_of(len) {
             return Err(Stop::Unaligned(va, bits / 8));
         }
-        // SeqCst: pairs with the host's atomics on signals and queue indices, whatever their ordering.
-        if bits == 32 {
-            // SAFETY: `reach` found 4 mapped, writable bytes, and the pointer is aligned.
-            let cell = unsafe { AtomicU32::from_ptr(host.cast()) };
-            let update = |old: u32| Some(op.apply(u64::from(old), data, compare, 32) as u32);
-            let old = cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
-            Ok(u64::from(old.unwrap_or_else(|old| old)))
-        } else {
-            // SAFETY: as above, of 8 bytes.
-            let cell = unsafe { AtomicU64::from_ptr(host.cast()) };
-            let old = cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| {
-                Some(op.apply(old, data, compare, 64))
-            });
-            Ok(old.unwrap_or_else(|old| old))
-        }
+        Ok(update(host, bits, |old| op.apply(old, data, compare, bits)))
+    }
+}
+
+/// Atomic update of 4 or 8 bytes, which must be mapped, writable and aligned.
+fn update(host: *mut u8, bits: u32, apply: impl Fn(u64) -> u64) -> u64 {
+    // SeqCst: pairs with the host's atomics on signals and queue indices, whatever their ordering.
+    if bits == 32 {
+        // SAFETY: the caller vouches for 4 mapped, writable, aligned bytes.
+        let cell = unsafe { AtomicU32::from_ptr(host.cast()) };
+        let change = |old: u32| Some(apply(u64::from(old)) as u32);
+        u64::from(cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).unwrap_or_else(|old| old))
+    } else {
+        // SAFETY: as above, of 8 bytes.
+        let cell = unsafe { AtomicU64::from_ptr(host.cast()) };
+        cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(apply(old)))
+            .unwrap_or_else(|old| old)
     }
 }
 

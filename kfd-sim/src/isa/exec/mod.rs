@@ -1,7 +1,8 @@
 //! What instructions do. One file per concept; [`step`] sends each instruction to its own.
 //!
-//! Memory is in order: a load has its result when the instruction ends, so `s_waitcnt` has nothing to wait for. The
-//! places where real caches would be written back or invalidated call [`Env::cache_maintenance`].
+//! Memory is in order: a load has its result when the instruction ends, so `s_waitcnt` has nothing to wait for. With strict
+//! memory the [`Port`] goes through caches: then waiting for stores moves them on ([`Port::drain`]), and the instructions
+//! that invalidate caches do ([`Env::cache_maintenance`]).
 
 mod compare;
 mod control;
@@ -25,6 +26,8 @@ mod wave;
 
 pub use lds::Lds;
 pub use memory::Port;
+#[cfg(test)]
+pub use memory::Rmw;
 pub use wave::{State, Wave};
 
 use super::inst::{Inst, Op};
@@ -60,7 +63,7 @@ impl From<MemoryFault> for Stop {
 /// Result of an instruction.
 pub type Done = Result<(), Stop>;
 
-/// Which caches an instruction writes back or invalidates.
+/// Which cache an instruction invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
     /// Instruction cache.
@@ -97,9 +100,13 @@ pub struct Env<'a> {
 }
 
 impl Env<'_> {
-    /// Cache write-back and invalidation. Simulated memory is coherent, so there is nothing to do yet: this is the place
-    /// for a memory model in which caches hide writes.
-    pub fn cache_maintenance(&mut self, _cache: Cache) {}
+    /// Invalidates a cache. Instructions are checked against memory at every fetch, so theirs has nothing to do.
+    pub fn cache_maintenance(&mut self, cache: Cache) {
+        match cache {
+            Cache::Instruction => {}
+            Cache::Scalar | Cache::Vector => self.port.invalidate(),
+        }
+    }
 }
 
 /// Executes one instruction. `wave.pc` already points behind it.

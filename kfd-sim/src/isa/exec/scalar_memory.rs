@@ -10,6 +10,12 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Smem, env: &mut Env) -> Done {
     use Smem::*;
     let offset = if i.mem.imm { i64::from(i.imm) } else { i64::from(w.sgpr[usize::from(i.src[1] & 127)]) };
     let count = u64::from(i.info.dst.dwords());
+    if i.mem.glc
+        && env.port.cached()
+        && matches!(op, LoadDword | LoadDwordx2 | LoadDwordx4 | LoadDwordx8 | LoadDwordx16)
+    {
+        env.port.reload(w.pair(i.src[0]).wrapping_add_signed(offset) & !3, 4 * count);
+    }
     match op {
         LoadDword | LoadDwordx2 | LoadDwordx4 | LoadDwordx8 | LoadDwordx16 => {
             let va = w.pair(i.src[0]).wrapping_add_signed(offset) & !3;
@@ -41,8 +47,10 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Smem, env: &mut Env) -> Done {
             for n in 0..count {
                 env.port.store32(va + 4 * n, w.sgpr[usize::from(i.dst) + n as usize])?;
             }
+            w.stored = true;
         }
-        DcacheInv | DcacheWb | DcacheInvVol | DcacheWbVol => env.cache_maintenance(Cache::Scalar),
+        DcacheInv | DcacheInvVol => env.cache_maintenance(Cache::Scalar),
+        DcacheWb | DcacheWbVol => env.port.drain(),
         Memtime | Memrealtime => {
             let now = (env.clock)();
             w.set_pair(i.dst, now);

@@ -21,6 +21,15 @@ enum Unit {
     Small(u32, bool, Option<bool>),
 }
 
+impl Unit {
+    fn bytes(self) -> u64 {
+        match self {
+            Unit::Dwords(count) => 4 * u64::from(count),
+            Unit::Small(len, ..) => u64::from(len),
+        }
+    }
+}
+
 /// Extends `len` bytes to 32 bits.
 pub fn extend(value: u32, len: u32, signed: bool) -> u32 {
     match (len, signed) {
@@ -288,30 +297,70 @@ macro_rules! kinds {
 kinds!(flat_kind, Flat);
 kinds!(buffer_kind, Mubuf);
 
-/// Single-dword loads and stores of global memory, when one check serves all lanes. False: nothing was done.
-fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> bool {
+/// Single-dword loads and stores of global memory: when one check serves all lanes, or when caches make a check of each
+/// lane cheap. False: nothing was done.
+fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> Result<bool, Stop> {
     let exec = w.exec();
     let bytes = 4 * u64::from(exec.count_ones());
     match kind {
         Kind::Load(Unit::Dwords(1)) => {
-            let Some(block) = env.port.block(vas, exec, Access::Read) else { return false };
+            let block = env.port.block(vas, exec, Access::Read);
             let dst = &mut w.vgpr[usize::from(i.dst - reg::VGPR)];
-            for lane in lanes_of(exec) {
-                dst[lane] = block.load(vas[lane]);
+            match block {
+                Some(block) => lanes_of(exec).for_each(|lane| dst[lane] = block.load(vas[lane])),
+                None if env.port.cached() => {
+                    for lane in lanes_of(exec) {
+                        dst[lane] = env.port.load32(vas[lane])?;
+                    }
+                }
+                None => return Ok(false),
             }
             env.port.read += bytes;
         }
         Kind::Store(Unit::Dwords(1)) => {
-            let Some(block) = env.port.block(vas, exec, Access::Write) else { return false };
+            let block = env.port.block(vas, exec, Access::Write);
             let src = &w.vgpr[usize::from(i.src[1] - reg::VGPR)];
-            for lane in lanes_of(exec) {
-                block.store(vas[lane], src[lane]);
+            match block {
+                Some(block) => lanes_of(exec).for_each(|lane| block.store(vas[lane], src[lane])),
+                None if env.port.cached() => {
+                    for lane in lanes_of(exec) {
+                        env.port.store32(vas[lane], src[lane])?;
+                    }
+                }
+                None => return Ok(false),
             }
             env.port.written += bytes;
         }
-        _ => return false,
+        _ => return Ok(false),
     }
-    true
+    Ok(true)
+}
+
+/// A load with GLC reads what is behind the L1.
+fn reload(i: &Inst, kind: &Kind, vas: &[u64; 64], exec: u64, env: &mut Env) {
+    if let Kind::Load(unit) = kind
+        && i.mem.glc
+        && env.port.cached()
+    {
+        let mut last = None;
+        for lane in lanes_of(exec) {
+            // Flags are often polled by all lanes.
+            if last.replace(vas[lane]) != Some(vas[lane]) {
+                env.port.reload(vas[lane], unit.bytes());
+            }
+        }
+    }
+}
+
+/// After a store: the wave may wait for it; with GLC it goes out at once.
+fn stored(w: &mut Wave, i: &Inst, kind: &Kind, env: &mut Env) -> Done {
+    if matches!(kind, Kind::Store(_)) {
+        w.stored = true;
+        if i.mem.glc {
+            env.port.drain();
+        }
+    }
+    Ok(())
 }
 
 /// Executes a FLAT, GLOBAL or SCRATCH opcode.
@@ -335,8 +384,9 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
                 (u64::from(low[lane]) | u64::from(high[lane]) << 32).wrapping_add_signed(imm)
             })
         };
-        if dwords_at_once(w, i, &kind, &vas, env) {
-            return Ok(());
+        reload(i, &kind, &vas, w.exec(), env);
+        if dwords_at_once(w, i, &kind, &vas, env)? {
+            return stored(w, i, &kind, env);
         }
     }
     for lane in lanes_of(w.exec()) {
@@ -355,6 +405,11 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
                 if segment == Segment::Flat { flat_place(env, va) } else { Place::Global(va) }
             }
         };
+        if let (Kind::Load(unit), Place::Global(va), Segment::Flat) = (&kind, place, i.segment)
+            && i.mem.glc
+        {
+            env.port.reload(va, unit.bytes());
+        }
         match kind {
             Kind::Load(unit) => load_lane(w, env, i.dst, unit, lane, place)?,
             Kind::Store(unit) => store_lane(w, env, i.src[1], unit, lane, place)?,
@@ -364,7 +419,7 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
             }
         }
     }
-    Ok(())
+    if i.segment == Segment::Scratch { Ok(()) } else { stored(w, i, &kind, env) }
 }
 
 /// A buffer resource (V#), as far as untyped accesses use it.
@@ -442,7 +497,12 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             let place = resource.address(index, offset, soffset, u64::from(len), lane).map(Place::Global);
             let part = |unit| if let Unit::Dwords(_) = unit { Unit::Dwords(1) } else { unit };
             match (&kind, place) {
-                (Kind::Load(unit), Some(place)) => load_lane(w, env, i.dst + n, part(*unit), lane, place)?,
+                (Kind::Load(unit), Some(place)) => {
+                    if let (Place::Global(va), true) = (place, i.mem.glc) {
+                        env.port.reload(va, part(*unit).bytes());
+                    }
+                    load_lane(w, env, i.dst + n, part(*unit), lane, place)?;
+                }
                 (Kind::Load(unit), None) => {
                     let half = if let Unit::Small(_, _, half) = unit { *half } else { None };
                     let old = &mut w.vgpr[usize::from(i.dst - reg::VGPR + n)][lane];
@@ -457,5 +517,6 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             }
         }
     }
-    Ok(())
+    // Swizzled buffers are scratch, which only its own lane reads.
+    if resource.swizzled { Ok(()) } else { stored(w, i, &kind, env) }
 }

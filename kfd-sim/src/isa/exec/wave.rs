@@ -35,6 +35,8 @@ pub struct Wave {
     pub alloc: [u32; 2],
     /// Set by `s_setreg` on TRAPSTS; only stored.
     pub trap_status: u32,
+    /// Has stored to global memory since it last waited for its stores.
+    pub stored: bool,
     /// State.
     pub state: State,
 }

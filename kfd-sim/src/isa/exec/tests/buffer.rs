@@ -1,7 +1,7 @@
 //! Buffer instructions, scalar memory, narrow global loads and stores.
 
 use super::*;
-use crate::memory::Span;
+use crate::memory::{MemoryKind, Span};
 
 struct Memory {
     words: Vec<u32>,
@@ -14,8 +14,14 @@ const BASE: u64 = 0x20000;
 fn memory() -> Memory {
     let mut words: Vec<u32> = (0..1024).map(|n| 0x0102_0304 + n).collect();
     let space = AddressSpace::new();
-    let span =
-        Span { va: BASE, len: 4096, host: words.as_mut_ptr().cast(), writable: true, executable: false };
+    let span = Span {
+        va: BASE,
+        len: 4096,
+        host: words.as_mut_ptr().cast(),
+        memory: MemoryKind::Host,
+        writable: true,
+        executable: false,
+    };
     // SAFETY: the vector lives beside the address space and is not resized.
     unsafe { space.map(span) };
     Memory { words, space }

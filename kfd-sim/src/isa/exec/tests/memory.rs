@@ -1,7 +1,7 @@
 //! LDS instructions, permutes, flat addresses, atomics.
 
 use super::*;
-use crate::memory::{Access, Span};
+use crate::memory::{Access, MemoryKind, Span};
 
 fn ds(name: &str) -> u32 {
     let row = decode::ds::Ds::TABLE.iter().find(|row| row.2.name == name).expect(name);
@@ -89,8 +89,14 @@ fn permutes() {
 fn flat_addresses_reach_global_lds_and_scratch() {
     let mut memory = vec![0u64; 512];
     let space = AddressSpace::new();
-    let span =
-        Span { va: 0x10000, len: 4096, host: memory.as_mut_ptr().cast(), writable: true, executable: false };
+    let span = Span {
+        va: 0x10000,
+        len: 4096,
+        host: memory.as_mut_ptr().cast(),
+        memory: MemoryKind::Host,
+        writable: true,
+        executable: false,
+    };
     // SAFETY: the vector outlives the address space's use.
     unsafe { space.map(span) };
     let (mut w, mut lds) = (wave(), Lds::new(512));
@@ -136,8 +142,14 @@ fn flat_addresses_reach_global_lds_and_scratch() {
 fn compare_and_swap_operand_order() {
     let mut memory = [7u64, 0];
     let space = AddressSpace::new();
-    let span =
-        Span { va: 0x10000, len: 16, host: memory.as_mut_ptr().cast(), writable: true, executable: false };
+    let span = Span {
+        va: 0x10000,
+        len: 16,
+        host: memory.as_mut_ptr().cast(),
+        memory: MemoryKind::Host,
+        writable: true,
+        executable: false,
+    };
     // SAFETY: the array outlives the address space's use.
     unsafe { space.map(span) };
     let (mut w, mut lds) = (wave(), Lds::new(16));

@@ -1,6 +1,7 @@
 //! Semantics of single instructions against independent computations, over edge values.
 
 mod buffer;
+mod caches;
 mod coverage;
 mod memory;
 mod scalar;
@@ -11,6 +12,7 @@ use super::lds::Lds;
 use super::memory::Port;
 use super::wave::{State, Wave};
 use super::{Apertures, Env, Stop, step};
+use crate::caches::Caches;
 use crate::isa::decode::{self, decode};
 use crate::isa::inst::{Inst, Ty};
 use crate::isa::workgroup::ExecStats;
@@ -28,6 +30,7 @@ pub fn wave() -> Wave {
         mem_bases: 0x0001_0002,
         alloc: [0; 2],
         trap_status: 0,
+        stored: false,
         state: State::Running,
     };
     wave.set_exec(u64::MAX);
@@ -41,10 +44,21 @@ pub fn execute(
     space: &AddressSpace,
     words: &[u32],
 ) -> Result<ExecStats, Stop> {
+    execute_through(wave, lds, space, None, words)
+}
+
+/// As [`execute`], through caches.
+pub fn execute_through(
+    wave: &mut Wave,
+    lds: &mut Lds,
+    space: &AddressSpace,
+    caches: Option<Caches>,
+    words: &[u32],
+) -> Result<ExecStats, Stop> {
     let inst = decode(words).unwrap_or_else(|error| panic!("{words:x?}: {error}"));
     let mut stats = ExecStats::default();
     let mut env = Env {
-        port: Port::new(space),
+        port: Port::new(space, caches),
         lds,
         stats: &mut stats,
         clock: &|| 77,

@@ -1,0 +1,310 @@
+//! One worker: an in-order stream of kernels on several queues. One thread at a time; it can be sent to another.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{DEFAULT_PATIENCE, Shared};
+use crate::dispatch::Dispatch;
+use crate::error::{Error, Result};
+use crate::group::KernelGroup;
+use crate::patch::Patch;
+use crate::program::Program;
+use crate::queue::Queue;
+use crate::route::{Boundaries, Counters, KernelName, Table, Tracker};
+use crate::submit::{Order, submit};
+use crate::token::Token;
+use crate::visibility::Visibility;
+
+/// Most kernels whose times are waited for; beyond that the oldest are given up.
+const TIMES_KEPT: usize = 1 << 16;
+
+/// A kernel made ready for one worker, to be submitted any number of times. A cheap handle.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    group: KernelGroup,
+    name: KernelName,
+    /// The worker's: names mean something in it only.
+    table: Arc<Table>,
+}
+
+/// A worker of the plan. Made by [`Scheduler::worker`](super::Scheduler::worker).
+///
+/// Dropping it waits for nothing: what was submitted goes on.
+///
+/// When work is lost because a queue died, everything behind it in the stream is lost too, and every further call says so. A worker
+/// of the same name that is taken after dropping this one begins anew; [`Scheduler::into_pool`](super::Scheduler::into_pool) says how the
+/// queue is replaced.
+pub struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    tracker: Tracker,
+    patience: Duration,
+    /// The newest work, on which the next kernel depends, and the plan's index of its queue.
+    last: Option<(Token, usize)>,
+    /// Kernels whose times are not known yet: request, queue, token.
+    times: VecDeque<(u64, usize, Token)>,
+}
+
+impl Prepared {
+    /// The kernel, as a group of one.
+    pub fn group(&self) -> &KernelGroup {
+        &self.group
+    }
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let tracker = Tracker::new(shared.workers[index].table.clone(), Boundaries::Explicit);
+        Self { shared, index, tracker, patience: DEFAULT_PATIENCE, last: None, times: VecDeque::new() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.workers[self.index].name
+    }
+
+    /// How long submitting waits for room in a queue, and for a queue to drain before its mask is set:
+    /// [`DEFAULT_PATIENCE`] if this is not called.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// Lets the plan's number of kernels end a request, instead of [`Worker::begin_request`] and [`Worker::end_request`].
+    pub fn count_requests(&mut self) {
+        self.tracker.set_boundaries(Boundaries::ByCount);
+    }
+
+    /// Makes a kernel ready to be submitted often: checks it, gives its arguments memory of their own, and looks its name up.
+    ///
+    /// # Errors
+    /// As [`KernelGroup::of`].
+    pub fn prepare(&self, dispatch: Dispatch) -> Result<Prepared> {
+        let name = self.tracker.table.name(dispatch.kernel().name());
+        Ok(Prepared { group: KernelGroup::of(dispatch)?, name, table: self.tracker.table.clone() })
+    }
+
+    /// As [`Worker::prepare`], for a kernel that the plan knows by another name than its own.
+    ///
+    /// # Errors
+    /// As [`KernelGroup::of`].
+    pub fn prepare_as(&self, name: &str, dispatch: Dispatch) -> Result<Prepared> {
+        Ok(Prepared { name: self.tracker.table.name(name), ..self.prepare(dispatch)? })
+    }
+
+    /// Submits the next kernel. Waits for room in its queue for at most the worker's patience.
+    ///
+    /// The token is for the host to wait only if its visibility is [`Visibility::System`]: [`Worker::wait`] and
+    /// [`Worker::end_request`] are for that.
+    ///
+    /// # Errors
+    /// Nothing has happened then, and the same kernel can be submitted again: [`Error::WouldBlock`] if there was no room,
+    /// [`Error::Failed`] if its queue is dead or what it waits for is lost, [`Error::BufferBusy`] if the host has mapped a buffer of it,
+    /// [`Error::Invalid`] for a kernel that another worker prepared.
+    #[inline]
+    pub fn submit(&mut self, kernel: &Prepared) -> Result<&Token> {
+        self.submit_patched(kernel, &[])
+    }
+
+    /// As [`Worker::submit`], with other arguments; each patch is of kernel 0.
+    ///
+    /// # Errors
+    /// As [`Worker::submit`], and [`Error::Arguments`] for a patch that does not fit.
+    #[inline]
+    pub fn submit_patched(&mut self, kernel: &Prepared, patches: &[Patch]) -> Result<&Token> {
+        if !Arc::ptr_eq(&kernel.table, &self.tracker.table) {
+            return Err(self.not_mine());
+        }
+        self.send(kernel.group.program(), kernel.name, patches)
+    }
+
+    /// Submits a group of one kernel, known to the plan by its place in the request only.
+    ///
+    /// # Errors
+    /// As [`Worker::submit`]; [`Error::Invalid`] for a group of several kernels: the plan places each by itself.
+    pub fn submit_group(&mut self, group: &KernelGroup) -> Result<&Token> {
+        if group.len() != 1 {
+            return Err(Error::Invalid(format!(
+                "worker {:?} was given a group of {} kernels: a plan places kernels one by one, so prepare each",
+                self.name(),
+                group.len()
+            )));
+        }
+        self.send(group.program(), KernelName::ANY, &[])
+    }
+
+    /// Submits a kernel once. [`Worker::prepare`] makes one that is submitted often cheaper.
+    ///
+    /// # Errors
+    /// As [`Worker::submit`] and [`KernelGroup::of`].
+    pub fn dispatch(&mut self, dispatch: &Dispatch) -> Result<&Token> {
+        let name = self.tracker.table.name(dispatch.kernel().name());
+        let agent = dispatch.kernel().agent();
+        let program = Program::new(agent, std::iter::once(dispatch), crate::program::Plan::default())?;
+        self.send(&Arc::new(program), name, &[])
+    }
+
+    /// The next kernel is the first of a request. Ends the one in progress, if any.
+    pub fn begin_request(&mut self) {
+        self.tracker.begin_request();
+        self.collect_times();
+    }
+
+    /// The request in progress is over: counts it, and gives a token of its last kernel that the host can wait for. None if there were
+    /// no kernels yet.
+    ///
+    /// The kernel that is the last by the plan is submitted so that the host can wait for it; if the request ended elsewhere, this adds a
+    /// barrier packet.
+    ///
+    /// # Errors
+    /// As [`Worker::submit`], if a packet is added; the request is over all the same.
+    pub fn end_request(&mut self) -> Result<Option<Token>> {
+        let token = self.for_host();
+        self.tracker.end_request();
+        self.collect_times();
+        token
+    }
+
+    /// Waits until everything that was submitted is complete, for at most `timeout`. What it wrote is visible to the host then.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], or [`Error::Failed`] if it never will be.
+    pub fn wait(&mut self, timeout: Duration) -> Result<()> {
+        let begin = Instant::now();
+        if let Some(token) = self.for_host()? {
+            token.wait_timeout(timeout.saturating_sub(begin.elapsed()))?;
+        }
+        self.collect_times();
+        Ok(())
+    }
+
+    /// Counters of the request that ended last. Its times are known when it is complete and [`Worker::wait`] or
+    /// [`Worker::end_request`] was called after that.
+    pub fn last_request(&self) -> &Counters {
+        &self.tracker.finished
+    }
+
+    /// Counters since the worker was made, the request in progress included.
+    pub fn total(&self) -> Counters {
+        self.tracker.total()
+    }
+
+    /// The queue of the pool that stands for the plan's `index`-th queue: the indices of [`Counters::queue_ns`]. None if
+    /// the policy does not use it.
+    pub fn queue(&self, index: usize) -> Option<&Queue> {
+        let index = (*self.shared.queues.get(index)?)?;
+        Some(&self.shared.pool[index])
+    }
+
+    #[inline]
+    fn send(&mut self, program: &Arc<Program>, name: KernelName, patches: &[Patch]) -> Result<&Token> {
+        let step = self.tracker.peek(name);
+        if step.switched
+            && let Some((token, _)) = &self.last
+            && token.visibility() == Visibility::Queue
+        {
+            // The plan said that this kernel would be on the same queue.
+            self.mark(Visibility::Agent)?;
+        }
+        let place = step.placement.queue;
+        let shared = &*self.shared;
+        let queue =
+            &shared.pool[shared.queues[place].expect("every placement's queue was found in the pool")];
+        if let Some(mask) = shared.mask(step.placement) {
+            queue.remask(mask, self.patience)?;
+        }
+        let measured = queue.state().parts().profiling;
+        let visibility = if self.tracker.next_is_last() {
+            Visibility::System
+        } else if !measured && !shared.shared[place] && self.tracker.expected_after_next() == Some(place) {
+            Visibility::Queue
+        } else {
+            Visibility::Agent
+        };
+        let after = self.last.as_ref().map_or(&[][..], |(token, _)| std::slice::from_ref(token));
+        let waited = Cell::new(0);
+        let order = Order { after, patches, visibility, waited: Some(&waited), ..Order::new(program) };
+        let token = submit(queue.state(), &order, self.patience)?;
+
+        let counters = &mut self.tracker.request;
+        let barrier = u64::from(waited.get() > 0);
+        counters.barriers += barrier;
+        counters.elisions += u64::from(step.switched && barrier == 0);
+        if measured {
+            if self.times.len() == TIMES_KEPT
+                && let Some((request, ..)) = self.times.pop_front()
+            {
+                self.tracker.no_time(request);
+            }
+            self.times.push_back((self.tracker.number(), place, token.clone()));
+        }
+        self.last = Some((token, place));
+        if self.tracker.commit(name, step) {
+            self.collect_times();
+        }
+        Ok(&self.last.as_ref().expect("just put there").0)
+    }
+
+    /// Puts a barrier packet behind the newest work, for those who cannot wait for that itself.
+    fn mark(&mut self, visibility: Visibility) -> Result<()> {
+        let Some((token, place)) = &mut self.last else { return Ok(()) };
+        let shared = &*self.shared;
+        let queue = &shared.pool[shared.queues[*place].expect("work was submitted to it")];
+        let empty = queue.state().parts().empty.clone();
+        let order = Order { after: std::slice::from_ref(token), visibility, ..Order::new(&empty) };
+        let marker = submit(queue.state(), &order, self.patience)?;
+        *token = marker;
+        self.tracker.request.markers += 1;
+        Ok(())
+    }
+
+    /// A token of the newest work that the host can wait for.
+    fn for_host(&mut self) -> Result<Option<Token>> {
+        if self.last.as_ref().is_some_and(|(token, _)| token.visibility() != Visibility::System) {
+            self.mark(Visibility::System)?;
+        }
+        Ok(self.last.as_ref().map(|(token, _)| token.clone()))
+    }
+
+    /// Adds the times of kernels that are complete. They complete in order.
+    fn collect_times(&mut self) {
+        while let Some((_, _, token)) = self.times.front() {
+            let Some(ended) = token.result() else { return };
+            let time = ended.and_then(|()| token.gpu_time());
+            let (request, queue, _) = self.times.pop_front().expect("it is in front");
+            match time {
+                Ok(time) => {
+                    self.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns))
+                }
+                Err(_) => self.tracker.no_time(request),
+            }
+        }
+    }
+
+    #[cold]
+    fn not_mine(&self) -> Error {
+        Error::Invalid(format!(
+            "worker {:?} was given a kernel that another worker, or one of another scheduler, prepared: prepare it with this one",
+            self.name()
+        ))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Release: pairs with the acquire in `Scheduler::worker`.
+        self.shared.workers[self.index].taken.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name())
+            .field("total", &self.total())
+            .finish_non_exhaustive()
+    }
+}
