@@ -278,8 +278,12 @@ impl QueueState {
 
     /// Submits a barrier packet behind everything that is in the queue, with a release of this scope.
     fn barrier(&self, release: FenceScope, signal: Use) -> Result<Ticket> {
-        // Not `claim`, which sweeps other queues: they may be doing the same.
-        let claim = self.flights.claim().ok_or_else(|| self.full("submission slot"))?;
+        // Not `self.claim`: that looks at all queues, this one included, and a lock may be held here.
+        let claim = self.flights.claim().or_else(|| {
+            self.flights.sweep_all();
+            self.flights.claim()
+        });
+        let claim = claim.ok_or_else(|| self.full("submission slot"))?;
         let signal = claim.signal().prepare(&self.parts.agent, signal)?;
         let index = self.reserve(1)?;
         signal.arm(1);
