@@ -37,7 +37,7 @@ impl Unharmed {
     /// Moves with whatever may mean that something of the queue is lost: neither of the two counts ever falls.
     #[inline]
     fn dangers(&self, failures: &Failures) -> u64 {
-        // Acquire: pairs with the release in `note_waiting`.
+        // Acquire: pairs with the fence in `note_waiting`.
         failures.count() + self.doubts.load(Ordering::Acquire)
     }
 
@@ -73,8 +73,8 @@ impl Unharmed {
         // the fences at least one sees the other.
         fence(Ordering::SeqCst);
         if failures.count() != before {
-            // Release: pairs with the acquire in `dangers`, so the submission is seen.
-            self.doubts.fetch_add(1, Ordering::Release);
+            // Relaxed: the fence above makes it a release, which pairs with the acquire in `dangers`, so the submission is seen.
+            self.doubts.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

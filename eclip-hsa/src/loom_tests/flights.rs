@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicI64, Ordering};
 use loom::thread;
 
-use super::model;
+use super::{Nudge, model};
 use crate::depend::{Clock, Known};
 use crate::flights::{Cargo, Completion, Flights, Pinned, Place, Status, Ticket};
 
@@ -94,8 +94,13 @@ fn whoever_completes_work_does_it_once() {
             place.with_mut(|place| unsafe { *place = 1 });
             decrement(&device, ticket);
         });
-        let other = table.clone();
-        let other = thread::spawn(move || other.sweep_all());
+        let nudge = Nudge::new();
+        let (other, touched) = (table.clone(), nudge.clone());
+        let other = thread::spawn(move || {
+            other.sweep_all();
+            touched.touch();
+        });
+        nudge.touch();
         if table.poll(ticket) == Status::Done {
             // SAFETY: as above, whichever thread has completed it.
             written.with(|written| assert_eq!(unsafe { *written }, 1));
@@ -183,8 +188,13 @@ fn silent_work_is_complete_after_what_proves_it_and_so_are_its_writes() {
             place.with_mut(|place| unsafe { *place = 1 });
             decrement(&device, loud);
         });
-        let other = table.clone();
-        let other = thread::spawn(move || other.poll(loud));
+        let nudge = Nudge::new();
+        let (other, touched) = (table.clone(), nudge.clone());
+        let other = thread::spawn(move || {
+            other.poll(loud);
+            touched.touch();
+        });
+        nudge.touch();
         if table.poll(silent) == Status::Done {
             // SAFETY: as above.
             written.with(|written| assert_eq!(unsafe { *written }, 1));

@@ -8,7 +8,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 
-use super::model;
+use super::{Nudge, model};
 use crate::clock::SharedClock;
 use crate::depend::{Clock, Known};
 use crate::failures::{Failures, Unharmed};
@@ -298,8 +298,9 @@ fn what_a_queue_knows_is_about_packets_behind_it() {
     model(Some(3), || {
         let ring = Arc::new(Ring::new(Device::new(4), 0));
         let known = Arc::new(SharedClock::default());
+        let nudge = Nudge::new();
         let producers = [7u64, 9].map(|awaited| {
-            let (ring, known) = (ring.clone(), known.clone());
+            let (ring, known, nudge) = (ring.clone(), known.clone(), nudge.clone());
             thread::spawn(move || {
                 // As a submission does it: what is known is read first, what becomes true is written down last.
                 let start = ring.reserve(1).unwrap();
@@ -308,9 +309,11 @@ fn what_a_queue_knows_is_about_packets_behind_it() {
                 learnt.raise(0, Known { below: awaited, next: 0 });
                 known.learn(&learnt);
                 known.raise_barrier(start + 1);
+                nudge.touch();
                 (start, awaited)
             })
         });
+        nudge.touch();
         let (barrier, clock) = (known.barrier(), known.load());
         let start = ring.reserve(1).unwrap();
         let before = producers.map(|producer| producer.join().unwrap());
