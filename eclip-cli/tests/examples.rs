@@ -16,6 +16,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("03_masked_pool", "last engine: asked for 0x888888888888888 (15 CUs: 0+0+0+15), saw 15 CUs"),
     ("04_cross_queue_dependency", "Fibonacci number 22 is 17711; 0 lanes disagree"),
     ("06_two_workers_under_a_plan", "W2: 0 numbers wrong"),
+    ("08_surviving_a_fault", "queues replaced, 1024 of 1024 counters at 4"),
     // On a machine without HIP it says so.
     ("09_beside_hip", "beside HIP: "),
 ];
@@ -35,7 +36,8 @@ fn newest(path: &Path) -> SystemTime {
 fn built(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_eclip")).parent().expect("the program is in a folder");
     let program = folder.join("examples").join(name);
-    let sources = ["examples/examples", "eclip-hsa/src", "hsa-sys/src", "peers/src", "kernels/src", "kernels/bin"];
+    let sources =
+        ["examples/examples", "eclip-hsa/src", "hsa-sys/src", "peers/src", "kernels/src", "kernels/bin"];
     let changed = sources.iter().map(|source| newest(&workspace().join(source))).max();
     let age = fs::metadata(&program).and_then(|data| data.modified()).ok();
     if age < changed {

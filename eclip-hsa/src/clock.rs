@@ -18,9 +18,23 @@ pub(crate) struct SharedClock {
 
 impl SharedClock {
     /// What is known now.
-    #[inline]
-    pub(crate) fn load(&self) -> Clock {
+    #[cfg(test)]
+    pub(crate) fn now(&self) -> Clock {
         let mut clock = Clock::default();
+        self.load(&mut clock);
+        clock
+    }
+
+    /// Whether anything is known.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // Acquire: as in `load`.
+        self.used.load(Ordering::Acquire) == 0
+    }
+
+    /// Adds what is known now to `clock`.
+    #[inline]
+    pub(crate) fn load(&self, clock: &mut Clock) {
         // Acquire, everywhere here: pairs with the releases below. Who made the fact true reserved its slots before, and the reservation
         // of whoever reads it comes later.
         let mut used = self.used.load(Ordering::Acquire);
@@ -31,7 +45,6 @@ impl SharedClock {
                 [&self.below, &self.next].map(|known| known[usize::from(lane)].load(Ordering::Acquire));
             clock.raise(lane, Known { below, next });
         }
-        clock
     }
 
     /// Adds what a submission waits for. Call after its slots were reserved.

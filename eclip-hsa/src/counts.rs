@@ -66,31 +66,25 @@ impl Sub for PacketCounts {
     }
 }
 
-/// The counters of one slot of a queue: changed by the slot's owner only, so that counting costs no locked instruction.
+/// The counters of one queue.
 #[derive(Debug, Default)]
 pub(crate) struct Counters([AtomicU64; 7]);
 
 impl Counters {
-    /// Counts a submission. For the slot's owner.
+    /// Counts a submission.
     #[inline]
     pub(crate) fn add(&self, count: &PacketCounts) {
         for (counter, by) in self.0.iter().zip(count.fields()) {
             if by > 0 {
-                // Relaxed: only a count, and this thread alone changes it; the slot's state word orders owners.
-                counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+                // Relaxed: only a count.
+                counter.fetch_add(by, Ordering::Relaxed);
             }
         }
     }
 
-    /// Adds up the counters of all slots. A submission in progress may be seen in part.
-    pub(crate) fn sum<'a>(all: impl Iterator<Item = &'a Counters>) -> PacketCounts {
-        let mut sum = [0; 7];
-        for counters in all {
-            // Relaxed: only counts.
-            sum.iter_mut()
-                .zip(&counters.0)
-                .for_each(|(sum, counter)| *sum += counter.load(Ordering::Relaxed));
-        }
-        PacketCounts::from_fields(sum)
+    /// The counts now. A submission in progress may be seen in part.
+    pub(crate) fn read(&self) -> PacketCounts {
+        // Relaxed: only counts.
+        PacketCounts::from_fields(self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed)))
     }
 }

@@ -10,7 +10,7 @@
 //! submitted now can start. A submission keeps a copy of its queue's clock; when it is complete, so is everything in it.
 
 /// Queues that can be told apart in a [`Clock`]. Queues beyond that work, but nothing is left out on their account.
-pub const LANES: usize = if cfg!(loom) { 2 } else { 24 };
+pub const LANES: usize = if cfg!(loom) { 2 } else { 12 };
 /// The lane of a queue that has none.
 pub const NO_LANE: u8 = u8::MAX;
 
@@ -42,6 +42,9 @@ impl Known {
     }
 }
 
+/// A clock that knows nothing.
+pub static NOTHING: Clock = Clock { used: 0, known: [Known { below: 0, next: 0 }; LANES] };
+
 /// What is known to be complete, lane by lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clock {
@@ -59,14 +62,22 @@ impl Clock {
 
     /// Whether the submission is known to be complete.
     pub fn covers(&self, stamp: &Stamp) -> bool {
+        if self.used == 0 {
+            return false;
+        }
         self.known.get(usize::from(stamp.lane)).is_some_and(|known| known.covers(stamp.end))
     }
 
     /// Adds what is known of a lane.
+    #[inline]
     pub fn raise(&mut self, lane: u8, known: Known) {
         if let Some(mine) = self.known.get_mut(usize::from(lane)) {
-            mine.below = mine.below.max(known.below);
-            mine.next = mine.next.max(known.next);
+            // What was never raised is not read: it was cleared with wide stores just now, for which a narrow load would have to wait.
+            *mine = if self.used >> lane & 1 == 0 {
+                known
+            } else {
+                Known { below: mine.below.max(known.below), next: mine.next.max(known.next) }
+            };
             self.used |= 1 << lane;
         }
     }
@@ -77,6 +88,7 @@ impl Clock {
     }
 
     /// Adds all that another clock knows.
+    #[inline]
     pub fn join(&mut self, other: &Clock) {
         other.lanes().for_each(|(lane, known)| self.raise(lane, known));
     }
@@ -101,19 +113,31 @@ pub struct Dep {
     pub pending: bool,
     /// Whether its data comes from another agent (or from someone unknown).
     pub elsewhere: bool,
-    /// Its queue's clock when it was submitted. Not needed if it is not pending.
-    pub clock: Clock,
 }
 
 /// Something that carries a [`Dep`].
 pub trait Dependency {
     /// The dependency.
     fn dep(&self) -> &Dep;
+    /// Its queue's clock when it was submitted. Not asked for if it is not pending.
+    fn clock(&self) -> &Clock;
 }
 
-impl Dependency for Dep {
+/// A dependency with its clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocked {
+    /// The dependency.
+    pub dep: Dep,
+    /// Its queue's clock when it was submitted.
+    pub clock: Clock,
+}
+
+impl Dependency for Clocked {
     fn dep(&self) -> &Dep {
-        self
+        &self.dep
+    }
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 
@@ -155,31 +179,28 @@ pub struct Entry {
     pub known: Option<Known>,
 }
 
-impl View {
-    /// What a submission makes true whose first packet is at position `first`: a view that was taken before it reserved its slots.
-    pub fn enter(&self, first: u64, extent: &Extent) -> Entry {
-        let end = first + extent.last;
-        let proves = extent.last_barrier.map_or(self.barrier, |offset| first + offset);
-        let bit = extent.newest_barrier.map(|offset| first + offset);
-        Entry {
-            end,
-            proves,
-            // Only barrier packets come behind the last kernel, and they have the bit.
-            barrier: bit.map(|bit| bit + u64::from(extent.ends_in_barrier)),
-            known: (extent.ends_in_barrier && bit.is_none())
-                .then_some(Known { below: proves, next: end + 1 }),
-        }
+/// What a submission makes true whose first packet is at position `first`. `barrier` is [`View::barrier`] from before it reserved its slots.
+#[inline]
+pub fn enter(barrier: u64, first: u64, extent: &Extent) -> Entry {
+    let end = first + extent.last;
+    let proves = extent.last_barrier.map_or(barrier, |offset| first + offset);
+    let bit = extent.newest_barrier.map(|offset| first + offset);
+    Entry {
+        end,
+        proves,
+        // Only barrier packets come behind the last kernel, and they have the bit.
+        barrier: bit.map(|bit| bit + u64::from(extent.ends_in_barrier)),
+        known: (extent.ends_in_barrier && bit.is_none()).then_some(Known { below: proves, next: end + 1 }),
     }
+}
 
-    /// Adds to the clock what is complete when everything named in a submission's barrier-ANDs is. Returns only that.
-    pub fn learn<D: Dependency>(&mut self, named: &[D]) -> Clock {
-        let mut learnt = Clock::default();
-        for dep in named.iter().map(Dependency::dep) {
-            learnt.join(&dep.clock);
-            learnt.complete(&dep.stamp);
+impl View {
+    /// Adds to the clock what is complete when everything named in a submission's barrier-ANDs is.
+    pub fn learn<D: Dependency>(&mut self, named: &[D]) {
+        for by in named {
+            self.clock.join(by.clock());
+            self.clock.complete(&by.dep().stamp);
         }
-        self.clock.join(&learnt);
-        learnt
     }
 }
 
@@ -218,6 +239,7 @@ pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
     let mut decision = Decision::default();
     let elided = &mut decision.elided;
     let mut elsewhere = false;
+    let mut own_queue = false;
     deps.retain(|dep| {
         let dep = dep.dep();
         elsewhere |= dep.elsewhere;
@@ -229,6 +251,7 @@ pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
         } else if queue.clock.covers(&dep.stamp) {
             &mut elided.waited
         } else {
+            own_queue |= own;
             return true;
         };
         *rule += 1;
@@ -238,11 +261,13 @@ pub fn decide<D: Dependency>(queue: &View, deps: &mut Vec<D>) -> Decision {
     if deps.len() > 1 {
         elided.newest += drop_proved(deps);
     }
-    deps.retain(|dep| {
-        let own = dep.dep().stamp.queue == queue.queue;
-        decision.barrier_bit |= own;
-        !own
-    });
+    if own_queue {
+        deps.retain(|dep| {
+            let own = dep.dep().stamp.queue == queue.queue;
+            decision.barrier_bit |= own;
+            !own
+        });
+    }
     decision
 }
 
@@ -258,7 +283,7 @@ fn drop_proved<D: Dependency>(deps: &mut Vec<D>) -> u64 {
             let dep = deps[index].dep();
             let proved = deps.iter().enumerate().any(|(other, by)| {
                 other != index
-                    && (proves(by.dep(), &dep.stamp) || (other < index && same(&by.dep().stamp, &dep.stamp)))
+                    && (proves(by, &dep.stamp) || (other < index && same(&by.dep().stamp, &dep.stamp)))
             });
             if proved {
                 deps.remove(index);
@@ -266,9 +291,9 @@ fn drop_proved<D: Dependency>(deps: &mut Vec<D>) -> u64 {
         }
     } else {
         let mut all = Clock::default();
-        for dep in deps.iter().map(Dependency::dep) {
-            all.join(&dep.clock);
-            all.raise(dep.stamp.lane, Known { below: dep.stamp.proves, next: 0 });
+        for by in deps.iter() {
+            all.join(by.clock());
+            all.raise(by.dep().stamp.lane, Known { below: by.dep().stamp.proves, next: 0 });
         }
         // Without single submissions: one of them could be the dependency's own. `below` never reaches its own end.
         all.known.iter_mut().for_each(|known| known.next = 0);
@@ -284,8 +309,9 @@ fn same(a: &Stamp, b: &Stamp) -> bool {
 }
 
 /// Whether `stamp` is complete whenever `by` is.
-fn proves(by: &Dep, stamp: &Stamp) -> bool {
-    (by.stamp.queue == stamp.queue && stamp.end < by.stamp.proves) || by.clock.covers(stamp)
+fn proves(by: &impl Dependency, stamp: &Stamp) -> bool {
+    let own = &by.dep().stamp;
+    (own.queue == stamp.queue && stamp.end < own.proves) || by.clock().covers(stamp)
 }
 
 #[cfg(all(test, not(loom)))]

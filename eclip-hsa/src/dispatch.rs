@@ -54,7 +54,8 @@ impl Value {
 
 impl Arg {
     /// Memory that something else in the process allocated, HIP for instance, for a pointer to global memory. The library does
-    /// not keep it alive, nor know who else uses it.
+    /// not keep it alive, nor know who else uses it: after the host or a copy engine wrote to it, call
+    /// [`crate::Agent::note_host_write`].
     ///
     /// # Safety
     /// Until the work that has this argument is complete, `address` must be the beginning of memory that the GPU can reach, of

@@ -107,6 +107,8 @@ impl State {
     }
 }
 
+// What every submission touches comes first, so that it lies in few cache lines.
+#[repr(C, align(64))]
 struct Slot<S, C> {
     state: AtomicU64,
     /// [`Place`] of the work, and whether it has no signal. Relaxed is enough: the state word orders them.
@@ -116,12 +118,14 @@ struct Slot<S, C> {
     silent: AtomicBool,
     /// Whether others may look at the cargo. Relaxed, as above.
     watched: AtomicBool,
-    signal: S,
-    /// What its queue knew when the work was submitted. Written in `Filling`, read while pinned.
-    clock: UnsafeCell<Clock>,
+    /// Whether `clock` knows anything. Touched as that is.
+    clocked: AtomicBool,
     /// What the work keeps alive. Touched by the thread that moved the slot to `Filling` or `Retiring`; what others may look at is read
     /// while it is `Pending`, under the table's lock.
     cargo: UnsafeCell<C>,
+    signal: S,
+    /// What its queue knew when the work was submitted. Written in `Filling`, read while pinned.
+    clock: UnsafeCell<Clock>,
 }
 
 impl<S, C> Slot<S, C> {
@@ -170,6 +174,7 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             proves: AtomicU64::new(0),
             silent: AtomicBool::new(false),
             watched: AtomicBool::new(false),
+            clocked: AtomicBool::new(false),
             signal: S::default(),
             clock: UnsafeCell::new(Clock::default()),
             cargo: UnsafeCell::new(C::default()),
@@ -204,28 +209,26 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
         Some(Claim { table: self, slot: index, generation, launched: false })
     }
 
-    /// Looks at two slots, and takes one for itself if its submission is complete.
+    /// Looks at one slot, and takes it for itself if its submission is complete. The same one several times, so that what is looked at
+    /// in vain costs little; then another, so that work which takes long does not hide what is complete.
     #[inline]
     fn recycle(&self) -> Option<u32> {
+        const LOOKS: u32 = 8;
         // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed);
-        let mut found = None;
-        for _ in 0..fresh.min(2) {
-            // Relaxed, and not one operation: any choice of slots will do.
-            let at = self.hand.load(Ordering::Relaxed);
-            let index = if at < fresh { at } else { 0 };
-            self.hand.store(index + 1, Ordering::Relaxed);
-            let Some(ticket) = self.pending_in(index) else { continue };
-            if self.is_done(ticket)
-                && let Freed::Slot = self.retire(ticket)
-            {
-                match found {
-                    None => found = Some(index),
-                    Some(_) => self.free.push(index),
-                }
-            }
+        // Relaxed, and not one operation: any choice of slots will do.
+        let hand = self.hand.load(Ordering::Relaxed);
+        let index = hand / LOOKS;
+        if index >= fresh {
+            self.hand.store(0, Ordering::Relaxed);
+            return None;
         }
-        found
+        let found = self
+            .pending_in(index)
+            .map(|ticket| self.is_done(ticket) && matches!(self.retire(ticket), Freed::Slot));
+        let next = if found == Some(false) { hand + 1 } else { (index + 1) * LOOKS };
+        self.hand.store(next, Ordering::Relaxed);
+        (found == Some(true)).then_some(index)
     }
 
     /// The signal of a slot.
@@ -284,10 +287,10 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
     /// What its queue knew when the submission was made.
     ///
     /// # Safety
-    /// The caller holds a pin on the slot.
-    pub(crate) unsafe fn clock(&self, slot: u32) -> Clock {
+    /// The slot is pinned as long as the result is used.
+    pub(crate) unsafe fn clock(&self, slot: u32) -> &Clock {
         // SAFETY: the clock is written in `Filling` only, which the caller's pin keeps the slot from.
-        self.slots[slot as usize].clock.with(|clock| unsafe { *clock })
+        self.slots[slot as usize].clock.with(|clock| unsafe { &*clock })
     }
 
     /// Undoes one [`Flights::pin`].
@@ -344,6 +347,12 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
         // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed);
         (0..fresh).filter_map(|index| self.pending_in(index))
+    }
+
+    /// Whether a pending submission has no signal. Of another one the answer means nothing.
+    pub(crate) fn is_silent(&self, ticket: Ticket) -> bool {
+        // Relaxed: ordered by the state word, by which the caller knows that it is pending.
+        self.slots[ticket.slot as usize].silent.load(Ordering::Relaxed)
     }
 
     /// Submissions that are not complete, those included whose cargo is being freed now.
@@ -447,9 +456,13 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         self.table.signal(self.slot)
     }
 
-    /// The slot.
-    pub(crate) fn slot(&self) -> u32 {
-        self.slot
+    /// The signal, and what the submission will keep alive: empty at first.
+    #[inline]
+    pub(crate) fn parts(&mut self) -> (&S, &mut C) {
+        let slot = &self.table.slots[self.slot as usize];
+        let cargo = slot.cargo.with_mut(|cargo| cargo);
+        // SAFETY: the slot is `Filling`, and only its claim touches the cargo then, through this unique borrow.
+        (&slot.signal, unsafe { &mut *cargo })
     }
 
     /// What the submission will keep alive: empty at first.
@@ -480,12 +493,12 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
     #[inline]
     fn launch_with(mut self, place: Place, silent: bool, clock: &Clock, pins: u32) -> Ticket {
         let slot = &self.table.slots[self.slot as usize];
-        // SAFETY: the slot is `Filling`, so nobody has it pinned and nobody reads the clock.
-        slot.clock.with_mut(|to| unsafe {
-            if !(clock.is_empty() && (*to).is_empty()) {
-                *to = *clock;
-            }
-        });
+        // Relaxed: the slot's owner alone touches it; the state word orders owners.
+        if !clock.is_empty() || slot.clocked.load(Ordering::Relaxed) {
+            // SAFETY: the slot is `Filling`, so nobody has it pinned and nobody reads the clock.
+            slot.clock.with_mut(|to| unsafe { *to = *clock });
+            slot.clocked.store(!clock.is_empty(), Ordering::Relaxed);
+        }
         // SAFETY: as in `cargo`.
         let watched = slot.cargo.with_mut(|cargo| unsafe { (*cargo).is_watched() });
         // Relaxed, all of them: published by the release below.

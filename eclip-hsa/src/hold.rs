@@ -7,7 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::depend::{Dep, Dependency};
+use crate::depend::{Clock, Dep, Dependency, NOTHING};
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
@@ -26,6 +26,15 @@ pub(crate) struct Kernargs {
 #[derive(Default)]
 pub(crate) struct Hold {
     pub(crate) program: Option<Arc<Program>>,
+    /// Whether there is anything in `more`.
+    used: bool,
+    /// Apart, because many submissions need nothing of it.
+    more: Box<More>,
+}
+
+/// What not every submission has.
+#[derive(Default)]
+pub(crate) struct More {
     pub(crate) kernargs: Option<(Arc<Kernargs>, KernargRange)>,
     /// Buffers beside the program's.
     pub(crate) buffers: Vec<BufferRef>,
@@ -40,6 +49,30 @@ pub(crate) struct Hold {
     pub(crate) other: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+impl Hold {
+    /// The rest, to put something into it.
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.used = true;
+        &mut self.more
+    }
+
+    /// Makes room, so that nothing is allocated later.
+    pub(crate) fn warm_up(&mut self) {
+        self.more.waits.reserve(BARRIER_DEPENDENCIES);
+        self.more.buffers.reserve(BARRIER_DEPENDENCIES);
+    }
+
+    fn rest(&self) -> Option<&More> {
+        self.used.then_some(&*self.more)
+    }
+
+    /// What the submission waits for.
+    #[inline]
+    pub(crate) fn waits(&self) -> &[Wait] {
+        self.rest().map_or(&[], |more| &more.waits)
+    }
+}
+
 /// Something that a submission waits for: a signal that its barrier names.
 pub(crate) struct Wait {
     /// Keeps the signal; none for one that the caller answers for, and for what needs no signal.
@@ -50,16 +83,11 @@ pub(crate) struct Wait {
 }
 
 impl Hold {
-    /// Makes room for what most submissions have at most: the dependencies of one barrier packet.
-    pub(crate) fn warm_up(&mut self) {
-        self.waits.reserve(BARRIER_DEPENDENCIES);
-        self.buffers.reserve(BARRIER_DEPENDENCIES);
-    }
-
     /// The work whose loss is the submission's loss.
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
-        let pins = self.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);
-        pins.chain(self.fate.iter().cloned()).collect()
+        let Some(more) = self.rest() else { return Vec::new() };
+        let pins = more.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);
+        pins.chain(more.fate.iter().cloned()).collect()
     }
 }
 
@@ -67,22 +95,35 @@ impl Dependency for Wait {
     fn dep(&self) -> &Dep {
         &self.dep
     }
+
+    fn clock(&self) -> &Clock {
+        self.pin.as_ref().map_or(&NOTHING, Pin::clock)
+    }
 }
 
 impl Cargo<Signals> for Hold {
     fn is_watched(&self) -> bool {
-        !self.waits.is_empty() || !self.fate.is_empty()
+        self.rest().is_some_and(|more| !more.waits.is_empty() || !more.fate.is_empty())
     }
 
     #[inline]
+    fn release(&mut self, complete: Option<&Signals>) {
+        if self.used {
+            self.used = false;
+            self.more.release(complete);
+        }
+        if let Some(program) = self.program.take() {
+            program.leave();
+        }
+    }
+}
+
+impl More {
     fn release(&mut self, complete: Option<&Signals>) {
         if let Some(cell) = self.time.take() {
             let first = std::mem::take(&mut self.timed_first);
             // Set once: a submission completes once. Lost work has no times.
             let _ = cell.set(complete.and_then(|signals| signals.times(first)));
-        }
-        if let Some(program) = self.program.take() {
-            program.leave();
         }
         if let Some((kernargs, range)) = self.kernargs.take() {
             kernargs.ring.release(range);

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use crate::depend::Clock;
 use crate::error::Failure;
 use crate::flights::{Status, Ticket};
 
@@ -29,6 +30,11 @@ impl Seen {
 pub(crate) trait Awaitable: Send + Sync {
     /// Where a submission stands; the failure if it will never be complete.
     fn status(&self, ticket: Ticket, seen: &mut Seen) -> Result<Status, Arc<Failure>>;
+    /// What the queue knew when the submission in a slot was made.
+    ///
+    /// # Safety
+    /// The slot is pinned as long as the result is used.
+    unsafe fn clock(&self, slot: u32) -> &Clock;
     /// Gives up one pin.
     fn unpin(&self, slot: u32);
 }
@@ -43,6 +49,13 @@ impl Pin {
     /// Takes over one pin of the ticket's slot, which was just taken.
     pub(crate) fn new(queue: Arc<dyn Awaitable>, ticket: Ticket) -> Self {
         Self { queue, ticket }
+    }
+
+    /// What its queue knew when the submission was made.
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        // SAFETY: this is the pin.
+        unsafe { self.queue.clock(self.ticket.slot) }
     }
 
     /// What is waited for, without keeping anything.

@@ -16,7 +16,7 @@ use crate::counts::{Counters, PacketCounts};
 use crate::cu_mask::CuMask;
 use crate::depend::{Clock, Stamp};
 use crate::error::{Error, Failure, Result};
-use crate::failures::Unharmed;
+use crate::failures::{Failures, Unharmed};
 use crate::fault::FaultCell;
 use crate::flights::{Claim, Flights, Place, Status, Ticket};
 use crate::hold::{Hold, Kernargs};
@@ -54,7 +54,7 @@ pub(crate) struct QueueState {
     parts: Parts,
     ring: PacketRing,
     flights: Flights<Signals, Hold>,
-    counters: Box<[Counters]>,
+    counters: Counters,
     lane: Lane,
     clock: SharedClock,
     /// Up to which of the host's writes the queue's packets have acquired at system scope.
@@ -64,6 +64,8 @@ pub(crate) struct QueueState {
     /// Everything below this position is proved by a submission with a signal. Behind `silent_end` if silent work needs a marker.
     marked: AtomicU64,
     failure: OnceLock<Arc<Failure>>,
+    /// Of the runtime.
+    failures: Arc<Failures>,
     unharmed: Unharmed,
     closed: AtomicBool,
     /// Whether the HSA queue is there. Held while somebody else than its owner submits, and taken before it is destroyed.
@@ -86,7 +88,7 @@ impl QueueState {
         let lane = parts.agent.runtime().lanes().take();
         Self {
             flights: Flights::new(slots),
-            counters: (0..slots).map(|_| Counters::default()).collect(),
+            counters: Counters::default(),
             ring,
             lane,
             clock: SharedClock::default(),
@@ -94,6 +96,7 @@ impl QueueState {
             silent_end: AtomicU64::new(0),
             marked: AtomicU64::new(lane.base),
             failure: OnceLock::new(),
+            failures: parts.agent.runtime().failures().clone(),
             unharmed: Unharmed::default(),
             closed: AtomicBool::new(false),
             open: Mutex::new(true),
@@ -128,7 +131,12 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        Counters::sum(self.counters.iter())
+        let mut counts = self.counters.read();
+        if let Some(packets) = self.ring.ours() {
+            // What is no barrier is a kernel: that saves counting the common case.
+            counts.kernels = packets.saturating_sub(counts.barriers);
+        }
+        counts
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {
@@ -152,21 +160,26 @@ impl QueueState {
 
     /// Why the queue takes nothing more, if so: its own error, its GPU's, or that it waits for work that was lost.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.unharmed
-            .look(self.parts.agent.runtime().failures(), || self.failure_at(u64::MAX, &mut Seen::default()))
+        self.unharmed.look(&self.failures, || self.failure_at(u64::MAX, &mut Seen::default()))
     }
 
-    /// A submission that waits for other queues was just launched. `before` is the count of failures before it looked whether what it waits
+    /// How often anything has failed.
+    #[inline]
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.count()
+    }
+
+    /// A submission that waits for other queues was just launched. `before` is [`QueueState::failures`] before it looked whether what it waits
     /// for is lost.
     #[inline]
     pub(crate) fn note_waiting(&self, before: u64) {
-        self.unharmed.note_waiting(self.parts.agent.runtime().failures(), before);
+        self.unharmed.note_waiting(&self.failures, before);
     }
 
     /// Why what begins at `start` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
     /// not affected by it. It looks once at every submission that waits.
     fn failure_at(&self, start: u64, seen: &mut Seen) -> Option<Arc<Failure>> {
-        if self.unharmed.is_sure(self.parts.agent.runtime().failures()) {
+        if self.unharmed.is_sure(&self.failures) {
             return None;
         }
         if let Some(failure) = self.own_failure() {
@@ -183,6 +196,26 @@ impl QueueState {
             on.iter().map(|work| work.has_happened(seen)).find_map(Result::err)
         })?;
         Some(Arc::new(Failure::Dependency { queue: self.parts.label.clone(), cause }))
+    }
+
+    /// Why nobody will ever hear that a pending submission is complete, if so.
+    fn failure_of(&self, ticket: Ticket, seen: &mut Seen) -> Option<Arc<Failure>> {
+        // Before the table is looked through.
+        if self.unharmed.is_sure(&self.failures) {
+            return None;
+        }
+        self.failure_at(self.told_at(ticket), seen)
+    }
+
+    /// Position of what tells that a pending submission is complete: of itself, or, if it is silent, of the first one that proves it. The end of
+    /// the queue if that is not submitted yet: on a queue that takes nothing more it never will be.
+    fn told_at(&self, ticket: Ticket) -> u64 {
+        if !self.flights.is_silent(ticket) {
+            return ticket.place.start;
+        }
+        let proves =
+            |other: &Ticket| !self.flights.is_silent(*other) && other.place.proves > ticket.place.end;
+        self.flights.pending().filter(proves).map(|other| other.place.start).min().unwrap_or(u64::MAX)
     }
 
     /// The queue's own error or its GPU's. Sticky.
@@ -230,20 +263,22 @@ impl QueueState {
         })
     }
 
-    /// Counts a submission in its slot. For the slot's owner, before it launches.
+    /// Counts a submission.
     #[inline]
-    pub(crate) fn count(&self, slot: u32, count: &PacketCounts) {
-        self.counters[slot as usize].add(count);
+    pub(crate) fn count(&self, count: &PacketCounts) {
+        let kernels = if matches!(self.ring, PacketRing::Own(_)) { 0 } else { count.kernels };
+        self.counters.add(&PacketCounts { kernels, ..*count });
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.
     #[inline]
     pub(crate) fn note_marked(&self, place: Place, silent: bool) {
         // Relaxed: whether silent work still needs a marker is asked again and again; no data hangs on it.
-        let (word, to) =
-            if silent { (&self.silent_end, place.end + 1) } else { (&self.marked, place.proves) };
-        if word.load(Ordering::Relaxed) < to {
-            word.fetch_max(to, Ordering::Relaxed);
+        if silent {
+            self.silent_end.fetch_max(place.end + 1, Ordering::Relaxed);
+        } else if self.marked.load(Ordering::Relaxed) < place.proves {
+            // Not one operation: if a smaller value wins, there is a marker too many.
+            self.marked.store(place.proves, Ordering::Relaxed);
         }
     }
 
@@ -298,7 +333,7 @@ impl QueueState {
         let position = self.lane.base + index;
         self.clock.raise_barrier(position + 1);
         let place = Place { start: position, end: position, proves: position };
-        self.count(claim.slot(), &PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
+        self.count(&PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
         let ticket = claim.launch(place, false, &Clock::default());
         self.note_marked(place, false);
         Ok(ticket)
@@ -319,10 +354,12 @@ impl QueueState {
                 return Ok(());
             }
             // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
-            let lost = |ticket: Ticket| self.failure_at(ticket.place.start, &mut Seen::default());
-            let first = self.flights.pending().min_by_key(|ticket| ticket.place.start);
-            if let Some(failure) = first.and_then(lost) {
-                return Err(failure.into());
+            if self.failure().is_some() {
+                let first = self.flights.pending().min_by_key(|&ticket| self.told_at(ticket));
+                if let Some(failure) = first.and_then(|ticket| self.failure_of(ticket, &mut Seen::default()))
+                {
+                    return Err(failure.into());
+                }
             }
             if begin.elapsed() >= timeout {
                 return Err(Error::Timeout {
@@ -385,12 +422,22 @@ impl Awaitable for QueueState {
             Status::Lost => return Err(self.own_failure().unwrap_or_else(|| self.destroyed())),
             Status::Pending => {}
         }
-        match self.failure_at(ticket.place.start, seen) {
+        let failure = self.failure_of(ticket, seen);
+        if failure.is_some() && self.flights.is_silent(ticket) {
+            // Something that is complete by now may prove it.
+            self.flights.sweep_all();
+        }
+        match failure {
             // It may have completed between the two looks.
             Some(_) if self.flights.poll(ticket) == Status::Done => Ok(Status::Done),
             Some(failure) => Err(failure),
             None => Ok(Status::Pending),
         }
+    }
+
+    unsafe fn clock(&self, slot: u32) -> &Clock {
+        // SAFETY: the caller's promise.
+        unsafe { self.flights.clock(slot) }
     }
 
     fn unpin(&self, slot: u32) {

@@ -6,7 +6,7 @@
 //! replayed at once could wait for each other in a circle. So each queue's packets are cut into *segments* by level: a step is one level
 //! above the steps of other queues that it depends on. Segments are published level by level.
 
-use crate::depend::{Clock, Dep, Dependency, LANES, NO_LANE, Stamp, View, decide};
+use crate::depend::{Clock, Clocked, Dep, Dependency, LANES, NO_LANE, Stamp, View, decide};
 use crate::error::{Error, Result};
 use crate::group::KernelGroup;
 use crate::packet::{BARRIER_DEPENDENCIES, Header, Packet, PacketKind};
@@ -70,7 +70,7 @@ pub(crate) struct Recorded {
 
 /// A step as others depend on it.
 struct Done {
-    dep: Dep,
+    dep: Clocked,
     level: usize,
     part: usize,
     /// Its kernel packets that are complete last.
@@ -79,13 +79,17 @@ struct Done {
 }
 
 struct Need {
-    dep: Dep,
+    dep: Clocked,
     step: usize,
 }
 
 impl Dependency for Need {
     fn dep(&self) -> &Dep {
-        &self.dep
+        &self.dep.dep
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.dep.clock
     }
 }
 
@@ -158,7 +162,7 @@ fn add(out: &mut Recorded, done: &mut Vec<Done>, step: &Step) -> Result<()> {
             waits_for.push(before.part);
         }
         learnt.join(&before.dep.clock);
-        learnt.complete(&before.dep.stamp);
+        learnt.complete(&before.dep.dep.stamp);
         let signal = *before.signal.get_or_insert_with(|| {
             out.signals.push(before.tail.len() as i64);
             out.signals.len() - 1
@@ -209,10 +213,12 @@ fn add(out: &mut Recorded, done: &mut Vec<Done>, step: &Step) -> Result<()> {
     part.barrier = proves;
     part.levels.resize(part.bodies.len(), level);
     done.push(Done {
-        dep: Dep {
-            stamp: Stamp { queue: number as u64, lane, end, proves },
-            pending: true,
-            elsewhere: false,
+        dep: Clocked {
+            dep: Dep {
+                stamp: Stamp { queue: number as u64, lane, end, proves },
+                pending: true,
+                elsewhere: false,
+            },
             clock: part.clock,
         },
         level,

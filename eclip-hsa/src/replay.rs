@@ -325,7 +325,9 @@ fn send(
         {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
             buffer.block.enter()?;
-            claim.cargo(|hold| hold.buffers.push(buffer.clone()));
+            claim.cargo(|hold| {
+                hold.more().buffers.push(buffer.clone());
+            });
         }
     }
     let mut waits = false;
@@ -401,6 +403,7 @@ fn send(
         let Some(lane) = &mut lanes[number] else { continue };
         let Some(mut claim) = lane.claim.take() else { continue };
         claim.cargo(|hold| {
+            let hold = hold.more();
             hold.other = Some(instance.clone());
             for (queue, ticket) in
                 recorded.parts[number].waits_for.iter().filter_map(|&part| tickets[part].as_ref())
@@ -411,14 +414,14 @@ fn send(
                 let others = tickets.iter().enumerate().filter(|(other, _)| *other != last);
                 for (queue, ticket) in others.filter_map(|(_, ticket)| ticket.as_ref()) {
                     let stamp = queue.stamp(ticket.place);
-                    let dep = Dep { stamp, pending: true, elsewhere: false, clock: Clock::default() };
+                    let dep = Dep { stamp, pending: true, elsewhere: false };
                     let pin = Some(Pin::new(queue.clone(), *ticket));
                     hold.waits.push(Wait { pin, signal: 0, dep });
                 }
             }
         });
         // While the slot is ours.
-        lane.queue.count(claim.slot(), &request.counts[number]);
+        lane.queue.count(&request.counts[number]);
         if number == last {
             claim.launch(lane.place, false, &Clock::default());
         } else {

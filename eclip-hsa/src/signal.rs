@@ -4,7 +4,7 @@
 //! driver; a *polled* one has no driver event. Any thread may use a signal.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -233,52 +233,119 @@ pub(crate) enum Use {
 /// The signals of one slot: made when first needed, then used again.
 #[derive(Default)]
 pub(crate) struct Signals {
+    /// Which signal the present submission has, in one word, so that using it again touches little memory: its handle, which is a
+    /// multiple of 64, and in the low bits the [`Use`] and whether its counter can be reached without a call. Relaxed: the slot's
+    /// state word orders it.
+    current: AtomicU64,
+    made: OnceLock<Box<Made>>,
+}
+
+#[derive(Default)]
+struct Made {
     interrupt: OnceLock<Signal>,
     polled: OnceLock<Signal>,
     /// For the first packet, where its start is wanted and it is not the last.
     first: OnceLock<Signal>,
-    /// The [`Use`] of the present submission. Relaxed: the slot's state word orders it.
-    in_use: AtomicU8,
+}
+
+/// In [`Signals::current`]: the signal is polled.
+const POLLED: u64 = 1;
+/// In [`Signals::current`]: the counter is in the signal.
+const DIRECT: u64 = 2;
+/// In [`Signals::current`]: there is a signal.
+const THERE: u64 = 4;
+
+/// A signal as a submission uses it. Arm it before its handle is published.
+#[derive(Clone, Copy)]
+pub(crate) struct Ready<'a> {
+    word: u64,
+    signals: &'a Signals,
+}
+
+impl Ready<'_> {
+    pub(crate) fn handle(self) -> u64 {
+        self.word & !63
+    }
+
+    /// As [`Signal::arm`].
+    #[inline]
+    pub(crate) fn arm(self, count: i64) {
+        match direct(self.word) {
+            // Relaxed: as in `Signal::arm`.
+            // SAFETY: the counter is that of a signal of this slot, which lives as long as the slot.
+            Some(counter) => unsafe { AtomicI64::from_ptr(counter) }.store(count, Ordering::Relaxed),
+            None => self.signals.current().into_iter().for_each(|signal| signal.arm(count)),
+        }
+    }
+}
+
+/// The counter of the signal in a word, if it can be reached.
+#[inline]
+fn direct(word: u64) -> Option<*mut i64> {
+    // The layout is checked when the signal is made: `counter`.
+    (word & DIRECT != 0)
+        .then_some(((word & !63) + std::mem::offset_of!(amd_signal_t, __bindgen_anon_1) as u64) as *mut i64)
 }
 
 impl Signals {
     /// The signal for a submission, made if need be. For the slot's owner.
     #[inline]
-    pub(crate) fn prepare(&self, agent: &Agent, kind: Use) -> Result<&Signal> {
-        self.in_use.store(kind as u8, Ordering::Relaxed);
-        match kind {
-            Use::Interrupt => made(&self.interrupt, || Signal::new(agent)),
-            Use::Polled => made(&self.polled, || Signal::polled(agent)),
+    pub(crate) fn prepare(&self, agent: &Agent, kind: Use) -> Result<Ready<'_>> {
+        let word = self.current.load(Ordering::Relaxed);
+        if word & (THERE | POLLED) == THERE | kind as u64 {
+            return Ok(Ready { word, signals: self });
         }
+        self.change(agent, kind)
+    }
+
+    #[cold]
+    fn change(&self, agent: &Agent, kind: Use) -> Result<Ready<'_>> {
+        let signal = match kind {
+            Use::Interrupt => made(&self.made().interrupt, || Signal::new(agent)),
+            Use::Polled => made(&self.made().polled, || Signal::polled(agent)),
+        }?;
+        debug_assert_eq!(signal.handle() & 63, 0);
+        let word = signal.handle() | THERE | kind as u64 | if signal.counter.is_some() { DIRECT } else { 0 };
+        self.current.store(word, Ordering::Relaxed);
+        Ok(Ready { word, signals: self })
+    }
+
+    fn made(&self) -> &Made {
+        self.made.get_or_init(Box::default)
     }
 
     /// The signal for the first packet of a submission.
     pub(crate) fn prepare_first(&self, agent: &Agent) -> Result<&Signal> {
-        made(&self.first, || Signal::polled(agent))
+        made(&self.made().first, || Signal::polled(agent))
     }
 
     /// Arms the signal that was prepared for the first packet.
     pub(crate) fn arm_first(&self) {
-        if let Some(signal) = self.first.get() {
+        if let Some(signal) = self.made().first.get() {
             signal.arm(1);
         }
     }
 
     /// The signal of the present submission; none if it has none and the slot never had one.
-    #[inline]
     pub(crate) fn current(&self) -> Option<&Signal> {
-        if self.in_use.load(Ordering::Relaxed) == Use::Interrupt as u8 {
-            self.interrupt.get()
-        } else {
-            self.polled.get()
+        match self.current.load(Ordering::Relaxed) & (THERE | POLLED) {
+            0 | POLLED => None,
+            THERE => self.made().interrupt.get(),
+            _ => self.made().polled.get(),
         }
+    }
+
+    /// Handle of the signal of the present submission; 0 if there is none.
+    #[inline]
+    pub(crate) fn handle(&self) -> u64 {
+        self.current.load(Ordering::Relaxed) & !63
     }
 
     /// When the first packet started and the last one ended. `first` says whether the first one had a signal of its own.
     pub(crate) fn times(&self, first: bool) -> Option<GpuTime> {
         let mut time = self.current()?.times()?;
         if first {
-            time.start_ns = self.first.get()?.times()?.start_ns;
+            time.start_ns = self.made().first.get()?.times()?.start_ns;
         }
         Some(time)
     }
@@ -296,7 +363,12 @@ fn made(cell: &OnceLock<Signal>, make: impl FnOnce() -> Result<Signal>) -> Resul
 impl Completion for Signals {
     #[inline]
     fn is_done(&self) -> bool {
-        self.current().is_none_or(Signal::is_zero)
+        match direct(self.current.load(Ordering::Relaxed)) {
+            // Acquire: as in `Signal::is_zero`.
+            // SAFETY: the counter is that of a signal of this slot, which lives as long as the slot.
+            Some(counter) => unsafe { AtomicI64::from_ptr(counter) }.load(Ordering::Acquire) < 1,
+            None => self.current().is_none_or(Signal::is_zero),
+        }
     }
 }
 

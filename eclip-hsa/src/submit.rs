@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::depend::{Clock, Decision, Dep, NO_LANE, Stamp, View, decide};
+use crate::depend::{Clock, Decision, Dep, NO_LANE, NOTHING, Stamp, View, decide, enter};
 use crate::dispatch::Arg;
 use crate::error::{Error, Result};
 use crate::flights::{Place, Status};
@@ -65,40 +65,45 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
             used_on: parts.agent.to_string(),
         });
     }
-    let failures = parts.agent.runtime().failures().count();
+    let failures = queue.failures();
     let mut claim = queue.claim()?;
+    let (signals, hold) = claim.parts();
+    program.enter(order.visibility)?;
+    hold.program = Some(program.clone());
     let timed = parts.profiling && order.visibility != Visibility::Queue;
-    let time = timed.then(TimeCell::default);
-    let (shift, decision, mut view, host_writes) = claim.cargo(|hold| {
-        hold.time = time.clone();
-        program.enter(order.visibility)?;
-        hold.program = Some(program.clone());
-        let shift = arguments(queue, order, hold)?;
-        // After the buffers were taken: what the host wrote into them is counted.
-        let host_writes = parts.agent.host_writes();
-        let mut decision = Decision::default();
+    if timed {
+        hold.more().time = Some(TimeCell::default());
+    }
+    let shift = arguments(queue, order, hold)?;
+    // After the buffers were taken: what the host wrote into them is counted.
+    let host_writes = parts.agent.host_writes();
+    let mut decision = Decision::default();
+    if !(order.after.is_empty() && order.signals.is_empty()) {
         dependencies(queue, order, hold, &mut decision)?;
-        let clock = queue.clock();
-        let mut view = View { queue: queue.lane().queue, barrier: clock.barrier(), clock: Clock::default() };
-        if !hold.waits.is_empty() || order.visibility != Visibility::Queue {
-            view.clock = clock.load();
-        }
-        if !hold.waits.is_empty() {
-            let needed = decide(&view, &mut hold.waits);
-            decision.barrier_bit = needed.barrier_bit;
-            decision.elsewhere |= needed.elsewhere;
-            decision.elided.epoch = needed.elided.epoch;
-            decision.elided.waited = needed.elided.waited;
-            decision.elided.newest = needed.elided.newest;
-        }
-        Ok::<_, Error>((shift, decision, view, host_writes))
-    })?;
+    }
+    let clock = queue.clock();
+    let barrier = clock.barrier();
+    // Made only if there is something to know: most submissions know nothing of other queues.
+    let mut view = None;
+    let dependent = !hold.waits().is_empty();
+    if dependent || (order.visibility != Visibility::Queue && !clock.is_empty()) {
+        let view = view.insert(View { queue: queue.lane().queue, barrier, clock: Clock::default() });
+        clock.load(&mut view.clock);
+    }
+    if dependent && let Some(view) = &view {
+        let needed = decide(view, &mut hold.more().waits);
+        decision.barrier_bit = needed.barrier_bit;
+        decision.elsewhere |= needed.elsewhere;
+        decision.elided.epoch = needed.elided.epoch;
+        decision.elided.waited = needed.elided.waited;
+        decision.elided.newest = needed.elided.newest;
+    }
 
     // Acquire: pairs with the release below; whoever acquired reserved his slots in front of ours.
     let system = decision.elsewhere
         || queue.acquired().load(Ordering::Acquire) < host_writes
         || matches!(queue.ring(), PacketRing::Shared(_));
-    let waits = claim.cargo(|hold| hold.waits.len());
+    let waits = hold.waits().len();
     let mut frame = Frame::new(program.packets(), waits, shift, order.notify.map(ForeignSignal::handle));
     frame.barrier_bit = decision.barrier_bit;
     frame.acquire = if system { FenceScope::System } else { FenceScope::Agent };
@@ -109,35 +114,36 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let silent = quiet && !queue.marker_is_due(frame.count());
     frame.marker = (quiet && !silent) || (timed && frame.signalling() > 1);
 
-    let signals = queue.flights().signal(claim.slot());
+    let mut signal = None;
     if !silent {
         let kind = if order.visibility == Visibility::System { Use::Interrupt } else { Use::Polled };
-        frame.signal = signals.prepare(&parts.agent, kind)?.handle();
+        let made = signals.prepare(&parts.agent, kind)?;
+        frame.signal = made.handle();
+        signal = Some(made);
         if timed && frame.has_separate_first() {
             frame.first_signal = signals.prepare_first(&parts.agent)?.handle();
+            hold.more().timed_first = true;
         }
     }
     let count = frame.count();
     let start = queue.reserve(count)?;
 
     // From here on nothing fails.
-    if !silent {
-        if let Some(signal) = signals.current() {
-            signal.arm(frame.signalling() as i64);
-        }
+    if let Some(signal) = signal {
+        signal.arm(frame.signalling() as i64);
         if frame.first_signal != 0 {
             signals.arm_first();
         }
     }
     let first = queue.lane().base + start;
-    let entry = view.enter(first, &frame.extent());
-    claim.cargo(|hold| {
-        hold.timed_first = frame.first_signal != 0;
-        queue.ring().fill(start, count, |slots| frame.write(slots, &hold.waits));
-        if !hold.waits.is_empty() {
-            queue.clock().learn(&view.learn(&hold.waits));
-        }
-    });
+    let entry = enter(barrier, first, &frame.extent());
+    queue.ring().fill(start, count, |slots| frame.write(slots, hold.waits()));
+    if waits > 0
+        && let Some(view) = &mut view
+    {
+        view.learn(hold.waits());
+        queue.clock().learn(&view.clock);
+    }
     if let Some(position) = entry.barrier {
         queue.clock().raise_barrier(position);
     }
@@ -150,10 +156,10 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let mut counts = frame.counts();
     counts.elide(&decision.elided);
-    // While the slot is ours.
-    queue.count(claim.slot(), &counts);
+    queue.count(&counts);
     let place = Place { start: first, end: entry.end, proves: entry.proves };
-    let ticket = claim.launch(place, silent, &view.clock);
+    let time = if timed { hold.more().time.clone() } else { None };
+    let ticket = claim.launch(place, silent, view.as_ref().map_or(&NOTHING, |view| &view.clock));
     queue.note_marked(place, silent);
     if waits > 0 {
         queue.note_waiting(failures);
@@ -172,6 +178,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
     if order.patches.is_empty() && program.has_arguments_at_hand() {
         return Ok(0);
     }
+    let more = hold.more();
     for patch in order.patches {
         if let Arg::Buffer(buffer) = patch.value() {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
@@ -179,7 +186,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
             if order.visibility != Visibility::System {
                 buffer.block.note_unflushed();
             }
-            hold.buffers.push(buffer.clone());
+            more.buffers.push(buffer.clone());
         }
     }
     if program.image.is_empty() {
@@ -199,7 +206,7 @@ fn arguments(queue: &QueueState, order: &Order<'_>, hold: &mut Hold) -> Result<u
     }
     let range = range.ok_or_else(|| queue.full("kernarg space"))?;
     let place = kernargs.block.address().wrapping_add(range.offset);
-    hold.kernargs = Some((kernargs.clone(), range));
+    more.kernargs = Some((kernargs.clone(), range));
     // SAFETY: the range lies in the block and is ours until the hold gives it back; no kernel reads it, because its last user's work is
     // complete.
     let out = unsafe {
@@ -221,6 +228,7 @@ fn dependencies(
     decision: &mut Decision,
 ) -> Result<()> {
     let agent = &queue.parts().agent;
+    let waits = &mut hold.more().waits;
     for token in order.after {
         let own = Arc::ptr_eq(token.queue(), queue);
         let elsewhere = !token.queue().parts().agent.is(agent);
@@ -236,21 +244,14 @@ fn dependencies(
             ));
         }
         let ticket = token.ticket();
-        let mut dep = Dep {
-            stamp: token.queue().stamp(ticket.place),
-            pending: true,
-            elsewhere,
-            clock: Clock::default(),
-        };
+        let dep = Dep { stamp: token.queue().stamp(ticket.place), pending: true, elsewhere };
         let mut wait = None;
         if token.status()? == Status::Pending {
             if own {
                 wait = Some(Wait { pin: None, signal: 0, dep });
             } else if let Some(pin) = token.pin()? {
                 let flights = token.queue().flights();
-                let signal = flights.signal(ticket.slot).current().map_or(0, |signal| signal.handle());
-                // SAFETY: pinned just now.
-                dep.clock = unsafe { flights.clock(ticket.slot) };
+                let signal = flights.signal(ticket.slot).handle();
                 wait = Some(Wait { pin: Some(pin), signal, dep });
             } else if let Some(failure) = token.failure() {
                 // Not pending any more: lost, or else complete.
@@ -258,7 +259,7 @@ fn dependencies(
             }
         }
         match wait {
-            Some(wait) => hold.waits.push(wait),
+            Some(wait) => waits.push(wait),
             None => {
                 decision.elsewhere |= elsewhere;
                 decision.elided.complete += 1;
@@ -271,8 +272,8 @@ fn dependencies(
             continue;
         }
         let stamp = Stamp { queue: u64::MAX, lane: NO_LANE, end: signal.handle(), proves: 0 };
-        let dep = Dep { stamp, pending: true, elsewhere: true, clock: Clock::default() };
-        hold.waits.push(Wait { pin: None, signal: signal.handle(), dep });
+        let dep = Dep { stamp, pending: true, elsewhere: true };
+        waits.push(Wait { pin: None, signal: signal.handle(), dep });
     }
     Ok(())
 }

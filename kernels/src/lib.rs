@@ -27,12 +27,13 @@ macro_rules! table {
             aligned!(concat!("../bin/", $isa, "/mlp.co")),
             aligned!(concat!("../bin/", $isa, "/probe.co")),
             aligned!(concat!("../bin/", $isa, "/scratch.co")),
+            aligned!(concat!("../bin/", $isa, "/stress.co")),
             aligned!(concat!("../bin/", $isa, "/vector.co")),
         ])),*]
     };
 }
 
-const NAMES: [&str; 6] = ["fault", "misc", "mlp", "probe", "scratch", "vector"];
+const NAMES: [&str; 7] = ["fault", "misc", "mlp", "probe", "scratch", "stress", "vector"];
 
 static TABLE: &[(&str, [&[u8]; NAMES.len()])] = table!(
     "gfx900", "gfx906", "gfx908", "gfx90a", "gfx90c", "gfx1010", "gfx1012", "gfx1030", "gfx1031", "gfx1032",
@@ -44,7 +45,8 @@ pub fn isas() -> impl ExactSizeIterator<Item = &'static str> {
     TABLE.iter().map(|(isa, _)| *isa)
 }
 
-/// Names of the code objects that each ISA has: `fault`, `misc`, `mlp`, `probe`, `scratch`, `vector`.
+/// Names of the code objects that each ISA has: `fault`, `misc`, `mlp`, `probe`, `scratch`, `stress`,
+/// `vector`.
 pub fn names() -> &'static [&'static str] {
     &NAMES
 }

@@ -4,6 +4,9 @@
 //! after the other, whichever runner runs them. On a machine with a GPU the tests run on it (`ECLIP_DEVICE=sim` for the
 //! simulated one); those that need the simulator's control call [`Gpu::sim`] and skip with a reason.
 
+pub mod graph;
+pub mod storm;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 

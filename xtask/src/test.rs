@@ -11,7 +11,7 @@ use crate::steps::{Outcome, Steps};
 /// Left out by `--quick`: it builds bindgen.
 const SLOW_PACKAGE: &str = "hsa-sys-gen";
 
-/// Runs the checks; `quick` leaves out docs, doc tests, model checking and the comparison of generated files.
+/// Runs the checks; `quick` leaves out docs, doc tests, model checking, the fuzz targets and the comparison of generated files.
 pub fn run(quick: bool) -> ExitCode {
     let packages: &[&str] =
         if quick { &["--workspace", "--exclude", SLOW_PACKAGE] } else { &["--workspace"] };
@@ -31,6 +31,7 @@ pub fn run(quick: bool) -> ExitCode {
         unless_quick(|| check(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]))
     });
     steps.run("bindings", || unless_quick(compare_bindings));
+    steps.run("fuzz targets", || unless_quick(fuzz_targets));
     steps.run("code objects", || unless_quick(compare_kernels));
     println!("\n{}", steps.summary());
     if steps.total().failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -75,6 +76,17 @@ fn loom() -> Outcome {
     let flags = format!("{} --cfg loom", std::env::var("RUSTFLAGS").unwrap_or_default());
     let arguments = ["test", "-p", "eclip-hsa", "--lib", "--release", "--target-dir", &folder, "loom_tests"];
     count(Runner::Libtest, &arguments, &[("RUSTFLAGS", flags.trim())])
+}
+
+/// Builds the fuzz targets, with stable Rust. What they do is tested with the other tests.
+fn fuzz_targets() -> Outcome {
+    if !cargo().args(["fuzz", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        return Outcome::Skipped("cargo-fuzz is not installed: cargo install cargo-fuzz".to_owned());
+    }
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    let folder = command::root().join(target).join("fuzz");
+    let folder = folder.to_string_lossy();
+    check(&["fuzz", "build", "--fuzz-dir", "fuzz", "--sanitizer", "none", "--target-dir", &folder], &[])
 }
 
 /// A test runner: its own summary lines are added up.

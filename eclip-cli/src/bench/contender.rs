@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::hold::Hold;
+use super::hold::{Held, Hold};
 use super::samples::Samples;
 
 /// Longest that a round's work may take to complete.
@@ -18,6 +18,11 @@ pub const DRAIN: Duration = Duration::from_secs(30);
 pub trait Contender {
     /// What the results call it.
     fn name(&self) -> &'static str;
+
+    /// Whether the device is to be held while this submits, where it can be.
+    fn holds_device(&self) -> bool {
+        true
+    }
 
     /// Puts in place what the round's first work follows. Not timed; the device is held already.
     fn prepare(&mut self) -> Result<()> {
@@ -49,7 +54,10 @@ pub fn measure(
         for &index in &order {
             let contender = &mut contenders[index];
             let name = contender.name();
-            let held = hold.begin().with_context(|| format!("{name}: holding the device"))?;
+            let held = match contender.holds_device() {
+                true => hold.begin().with_context(|| format!("{name}: holding the device"))?,
+                false => Held::nothing(),
+            };
             // Once before, so that code and tables are in the caches, as they are of a program that submits all the time.
             let before = contender.prepare().and_then(|()| contender.submit());
             let begin = Instant::now();

@@ -52,7 +52,7 @@ impl Hold {
     /// Stalls every compute queue, and waits until the command processor is quiet.
     pub fn begin(&mut self) -> Result<Held> {
         self.find_queues();
-        let Some(device) = self.device.clone() else { return Ok(Held { watchdog: None }) };
+        let Some(device) = self.device.clone() else { return Ok(Held::nothing()) };
         for &queue in &self.queues {
             device.processor().stall_queue(queue)?;
         }
@@ -80,6 +80,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// A device that goes on.
+    pub fn nothing() -> Self {
+        Self { watchdog: None }
+    }
+
     /// Lets the device go on. False if it went on by itself, because the limit was over.
     pub fn end(self) -> Result<bool> {
         let Some((sender, watchdog)) = self.watchdog else { return Ok(true) };

@@ -7,6 +7,7 @@ mod hold;
 mod ours;
 mod peers;
 mod report;
+mod requests;
 mod results;
 mod samples;
 mod submit;

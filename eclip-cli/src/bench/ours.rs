@@ -3,39 +3,32 @@
 //! Groups are built, queues made and tokens' places reserved before. Tokens are kept until the round is over, as a program does that
 //! waits for them.
 
-use std::rc::Rc;
-
 use anyhow::Result;
-use eclip_hsa::{Agent, CuMask, KernelGroup, Patch, Queue, Recording, Token, Visibility};
+use eclip_hsa::{Agent, CuMask, KernelGroup, Queue, Token, Visibility};
 
 use super::contender::{Contender, DRAIN};
+use super::requests::{Plain, Replay, Scheduled};
 use super::results::name;
 use super::submit::{PACKETS, RING};
 use super::work::Saxpy;
 
 /// Switches at a time.
 const SWITCHES: u32 = PACKETS / 2;
-/// Kernels of a request, and how many follow each other on one queue: 14 runs, as many switches as the ECLIP paper's plans make at most.
-const REQUEST: u32 = 700;
-const RUN: u32 = 50;
 
-/// Every variant that there is; the others are `missing`.
-pub fn all(
-    gpu: &Agent,
-    work: &Rc<Saxpy>,
-    masks: &[CuMask; 2],
-    missing: &mut Vec<(&'static str, String)>,
-) -> Result<Vec<Box<dyn Contender>>> {
-    missing.push((name::SCHEDULER, "the library has no such call yet".into()));
+/// Every variant, and plain submission, which the scheduler is compared with.
+pub fn all(gpu: &Agent, work: &Saxpy, masks: &[CuMask; 2]) -> Result<Vec<Box<dyn Contender>>> {
     Ok(vec![
         Box::new(Batch::new(gpu, work)?),
         Box::new(Single::new(gpu, work)?),
         Box::new(Switch::new(gpu, work, masks)?),
         Box::new(Replay::new(gpu, work, masks)?),
+        Box::new(Plain::new(gpu, work, masks)?),
+        Box::new(Scheduled::new(gpu, work, masks)?),
     ])
 }
 
-fn queue(gpu: &Agent, label: &str, mask: Option<&CuMask>) -> Result<Queue> {
+/// A queue with a ring that has room for everything here.
+pub fn queue(gpu: &Agent, label: &str, mask: Option<&CuMask>) -> Result<Queue> {
     let mut queue = Queue::builder(gpu).label(label).size(RING);
     if let Some(mask) = mask {
         queue = queue.mask(mask.clone());
@@ -158,49 +151,6 @@ impl Contender for Switch {
         // On hardware that keeps up, a kernel may be complete before the next is submitted, which then needs no barrier.
         anyhow::ensure!(made <= 2 * u64::from(SWITCHES), "{made} barriers for twice {SWITCHES} switches");
         self.last = None;
-        Ok(self.queues.iter().try_for_each(|queue| queue.drain(DRAIN))?)
-    }
-}
-
-/// A request of [`REQUEST`] kernels, recorded: runs of [`RUN`] on two masked queues in turn, each after the one before.
-pub struct Replay {
-    queues: [Queue; 2],
-    recording: Recording,
-    alpha: f32,
-}
-
-impl Replay {
-    /// Records the request.
-    pub fn new(gpu: &Agent, work: &Saxpy, masks: &[CuMask; 2]) -> Result<Self> {
-        let [first, second] = masks;
-        let queues = [queue(gpu, "replay 1", Some(first))?, queue(gpu, "replay 2", Some(second))?];
-        let mut run = KernelGroup::builder(gpu);
-        for _ in 0..RUN {
-            run.dispatch(work.dispatch())?;
-        }
-        let run = run.build()?;
-        let mut recorder = Recording::builder(gpu);
-        let mut last = None;
-        for number in 0..REQUEST / RUN {
-            last = Some(recorder.add(&run, number as usize % 2, last.as_slice())?);
-        }
-        Ok(Self { queues, recording: recorder.build()?, alpha: 0.0 })
-    }
-}
-
-impl Contender for Replay {
-    fn name(&self) -> &'static str {
-        name::REPLAY
-    }
-
-    /// One replay with one new argument for the first kernel; its token is dropped.
-    fn submit(&mut self) -> Result<u32> {
-        self.alpha += 1.0;
-        self.recording.on(&self.queues).patch(&[Patch::new(0, 0, self.alpha)]).try_submit()?;
-        Ok(REQUEST)
-    }
-
-    fn drain(&mut self) -> Result<()> {
         Ok(self.queues.iter().try_for_each(|queue| queue.drain(DRAIN))?)
     }
 }

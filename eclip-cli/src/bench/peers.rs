@@ -159,6 +159,12 @@ impl Contender for HipSwitch {
         name::HIP_SWITCH
     }
 
+    /// While signals are pending, a thread of ROCr's looks at all of them for HIP, over and over: a device that is held would
+    /// let ever more of them pend, which no GPU that keeps up does.
+    fn holds_device(&self) -> bool {
+        false
+    }
+
     /// The kernel that the first switch waits for.
     fn prepare(&mut self) -> Result<()> {
         self.hip.launch(&self.streams[0])

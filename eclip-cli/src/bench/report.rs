@@ -63,7 +63,11 @@ pub fn text(place: &Place, results: &Results, held: bool, out: &mut impl Write) 
     if place.simulated {
         writeln!(out, "  simulated device; host cost is real")?;
     }
-    let device = if held { "held while the host is timed" } else { "keeping up while the host is timed" };
+    let device = if held {
+        "held while the host is timed (it keeps up for HIP's switch)"
+    } else {
+        "keeping up while the host is timed"
+    };
     writeln!(out, "  one kernel of one wavefront for all; device {device}; draining is not timed\n")?;
 
     let mut table = table::table();

@@ -84,7 +84,7 @@ pub fn submit(gpu: &Agent, hold: &mut Hold, only: &[String], warm_up: u32, round
         }
         Err(why) => missing.extend([name::HIP, name::HIP_SWITCH].map(|name| (name, why.to_string()))),
     }
-    contenders.extend(ours::all(gpu, &work, &masks, &mut missing)?);
+    contenders.extend(ours::all(gpu, &work, &masks)?);
     if !only.is_empty() {
         contenders.retain(|contender| only.iter().any(|name| name == contender.name()));
     }

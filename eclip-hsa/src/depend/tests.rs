@@ -101,11 +101,27 @@ const MARKED: Kind = Kind::Marked(&[false, false]);
 const NOTIFYING: Kind = Kind::Notifying(&[false]);
 const ALL: [Kind; 9] = [ONE, BARRED, IN_ORDER, CONCURRENT, MIXED, EMPTY, SILENT, MARKED, NOTIFYING];
 
+/// What a real submission has for each signal that it names.
+struct Named {
+    signal: u64,
+    dep: Clocked,
+}
+
+impl Dependency for Named {
+    fn dep(&self) -> &Dep {
+        &self.dep.dep
+    }
+    fn clock(&self) -> &Clock {
+        &self.dep.clock
+    }
+}
+
 #[derive(Clone)]
 struct Submitted {
     queue: usize,
     silent: bool,
     dep: Dep,
+    clock: Clock,
     signal: u64,
     /// Its packets, the notification aside.
     packets: Set,
@@ -117,7 +133,7 @@ struct Notes(SharedClock);
 impl Clone for Notes {
     fn clone(&self) -> Self {
         let clock = SharedClock::default();
-        clock.learn(&self.0.load());
+        clock.learn(&self.0.now());
         clock.raise_barrier(self.0.barrier());
         Self(clock)
     }
@@ -178,17 +194,17 @@ impl World {
         let stamped = |index: usize| {
             let this = &self.all[index];
             // As `submit` does: the clock of the own queue's submissions is not asked for.
-            let clock = if own(index) { Clock::default() } else { this.dep.clock };
-            Dep { pending: !self.is_known_complete(index), clock, ..this.dep }
+            let clock = if own(index) { Clock::default() } else { this.clock };
+            Clocked { dep: Dep { pending: !self.is_known_complete(index), ..this.dep }, clock }
         };
-        let mut waits: Vec<Wait> = after
+        let mut waits: Vec<Named> = after
             .iter()
-            .map(|&index| Wait { pin: None, signal: self.all[index].signal, dep: stamped(index) })
+            .map(|&index| Named { signal: self.all[index].signal, dep: stamped(index) })
             .collect();
         let pending: Vec<usize> =
             after.iter().copied().filter(|&index| !self.is_known_complete(index)).collect();
         let known = &self.known[queue].0;
-        let mut view = View { queue: queue as u64, barrier: known.barrier(), clock: known.load() };
+        let mut view = View { queue: queue as u64, barrier: known.barrier(), clock: known.now() };
         let decision = decide(&view, &mut waits);
         let elided = decision.elided;
         let left_out = elided.complete + elided.epoch + elided.waited + elided.newest;
@@ -213,11 +229,13 @@ impl World {
         frame.signal = if silent { 0 } else { 1_000 + number };
         let start = self.oracle.queues[queue].len() as u64;
         let base = if queue == 0 { 0 } else { BASE };
-        let entry = view.enter(base + start, &frame.extent());
+        let entry = enter(view.barrier, base + start, &frame.extent());
         let wire = Wire::new(64);
-        frame.write(&Slots::of(&wire, start), &waits);
+        let names = waits.iter().map(|named| Wait { pin: None, signal: named.signal, dep: named.dep.dep });
+        frame.write(&Slots::of(&wire, start), &names.collect::<Vec<_>>());
         if !waits.is_empty() {
-            known.learn(&view.learn(&waits));
+            view.learn(&waits);
+            known.learn(&view.clock);
         }
         if let Some(position) = entry.barrier {
             known.raise_barrier(position);
@@ -250,7 +268,8 @@ impl World {
         self.all.push(Submitted {
             queue,
             silent,
-            dep: Dep { stamp, pending: true, elsewhere: false, clock: view.clock },
+            dep: Dep { stamp, pending: true, elsewhere: false },
+            clock: view.clock,
             signal: frame.signal,
             packets,
             complete: false,
@@ -281,7 +300,7 @@ impl World {
         pending: &[usize],
         view: &View,
         decision: &Decision,
-        named: &[Wait],
+        named: &[Named],
         outcome: &mut Outcome,
     ) {
         outcome.decisions += 1;
@@ -315,11 +334,11 @@ impl World {
             return;
         }
         // The one reason: somebody waited for two submissions of one queue that no barrier bit separates, and remembers the newer one.
-        let clocks = || pending.iter().map(|&index| &self.all[index].dep.clock).chain([&view.clock]);
+        let clocks = || pending.iter().map(|&index| &self.all[index].clock).chain([&view.clock]);
         let forgotten =
             |stamp: &Stamp| clocks().any(|clock| clock.known[usize::from(stamp.lane)].next > stamp.end + 1);
         let own = pending.iter().map(|&index| &self.all[index]).filter(|this| this.queue == queue);
-        let mut suspects = named.iter().map(|wait| wait.dep.stamp).chain(own.map(|this| this.dep.stamp));
+        let mut suspects = named.iter().map(|wait| wait.dep.dep.stamp).chain(own.map(|this| this.dep.stamp));
         assert!(
             taken > least && suspects.any(|stamp| forgotten(&stamp)),
             "{taken} taken, {least} would do after {pending:?} on {queue}: {decision:?} {named:?}\n{:#?}",
@@ -410,9 +429,9 @@ fn five_single_kernels() {
 }
 
 /// Kernels on queue `queue` at `end`, with nothing in front.
-fn dep(queue: u64, end: u64, proves: u64) -> Dep {
+fn dep(queue: u64, end: u64, proves: u64) -> Clocked {
     let stamp = Stamp { queue, lane: queue as u8, end, proves };
-    Dep { stamp, pending: true, elsewhere: false, clock: Clock::default() }
+    Clocked { dep: Dep { stamp, pending: true, elsewhere: false }, clock: Clock::default() }
 }
 
 fn view(queue: u64) -> View {
@@ -439,8 +458,8 @@ fn of_two_submissions_without_a_barrier_bit_between_the_older_is_forgotten() {
 #[test]
 fn beyond_the_exact_only_epochs_prove() {
     // The last one waited for the first: that is a single submission, not an epoch.
-    let mut all: Vec<Dep> = (0..40).map(|n| dep(1 + n % 8, 10 + n, 0)).collect();
-    let first = all[0].stamp;
+    let mut all: Vec<Clocked> = (0..40).map(|n| dep(1 + n % 8, 10 + n, 0)).collect();
+    let first = all[0].dep.stamp;
     all[39].clock.complete(&first);
     let mut few = vec![all[0], all[39]];
     decide(&view(0), &mut few);
@@ -457,16 +476,17 @@ fn beyond_the_exact_only_epochs_prove() {
 fn queues_without_a_lane_are_remembered_by_nobody() {
     let mut view = view(0);
     let mut dep = dep(7, 3, 2);
-    dep.stamp.lane = NO_LANE;
-    assert!(view.learn(&[dep]).is_empty());
+    dep.dep.stamp.lane = NO_LANE;
+    view.learn(&[dep]);
+    assert!(view.clock.is_empty());
     let mut deps = vec![dep, dep];
     assert_eq!((decide(&view, &mut deps).elided.newest, deps.len()), (1, 1), "the same twice is named once");
     // Their own epochs hold: those need no clock.
     let mut older = dep;
-    older.stamp.end = 1;
+    older.dep.stamp.end = 1;
     let mut deps = vec![older, dep];
     decide(&view, &mut deps);
-    assert_eq!(deps[0].stamp.end, 3);
+    assert_eq!(deps[0].dep.stamp.end, 3);
     view.queue = 7;
     view.barrier = 4;
     let mut deps = vec![dep];
@@ -478,8 +498,8 @@ fn data_from_elsewhere_is_acquired_even_where_nothing_is_waited_for() {
     for pending in [false, true] {
         let mut view = view(0);
         let mut dep = dep(1, 3, 0);
-        (dep.elsewhere, dep.pending) = (true, pending);
-        view.clock.complete(&dep.stamp);
+        (dep.dep.elsewhere, dep.dep.pending) = (true, pending);
+        view.clock.complete(&dep.dep.stamp);
         let mut deps = vec![dep];
         let decision = decide(&view, &mut deps);
         assert!(decision.elsewhere && deps.is_empty() && !decision.barrier_bit);

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::depend::{Clock, Dep, NO_LANE, Stamp};
+use crate::depend::{Dep, NO_LANE, Stamp};
 use crate::packet::{KernelDispatch, PACKET_DWORDS};
 
 /// Ring memory that is looked at when all is written.
@@ -106,11 +106,7 @@ fn kernel(index: usize, shift: u64, completion_signal: u64) -> KernelDispatch {
 pub(crate) fn waits(signals: impl IntoIterator<Item = u64>) -> Vec<Wait> {
     let wait = |signal| {
         let stamp = Stamp { queue: 9, lane: NO_LANE, end: signal, proves: 0 };
-        Wait {
-            pin: None,
-            signal,
-            dep: Dep { stamp, pending: true, elsewhere: false, clock: Clock::default() },
-        }
+        Wait { pin: None, signal, dep: Dep { stamp, pending: true, elsewhere: false } }
     };
     signals.into_iter().map(wait).collect()
 }

@@ -256,7 +256,7 @@ fn what_a_pinned_submission_knew_can_be_read() {
         let other = thread::spawn(move || launch(&other, &knew(4)));
         if table.pin(ticket) == Pinned::Yes {
             // SAFETY: pinned; loom's cell reports a write meanwhile.
-            assert_eq!(unsafe { table.clock(ticket.slot) }, knew(3));
+            assert_eq!(*unsafe { table.clock(ticket.slot) }, knew(3));
             table.unpin(ticket.slot);
         }
         other.join().unwrap();

@@ -314,7 +314,7 @@ fn what_a_queue_knows_is_about_packets_behind_it() {
             })
         });
         nudge.touch();
-        let (barrier, clock) = (known.barrier(), known.load());
+        let (barrier, clock) = (known.barrier(), known.now());
         let start = ring.reserve(1).unwrap();
         let before = producers.map(|producer| producer.join().unwrap());
         assert!(barrier <= start, "a barrier bit that was seen is in front of what is reserved afterwards");
