@@ -247,6 +247,11 @@ impl QueueState {
         if let Some(claim) = self.flights.claim() {
             return Ok(claim);
         }
+        // Nobody may have asked for what is complete.
+        self.sweep_all();
+        if let Some(claim) = self.flights.claim() {
+            return Ok(claim);
+        }
         // Complete work on other queues may still hold pins on ours.
         self.parts.agent.runtime().sweep_queues();
         self.flights.claim().ok_or_else(|| self.full("submission slot"))

@@ -208,7 +208,19 @@ impl Runtime {
 
     /// Completes what is finished on every queue.
     pub(crate) fn sweep_queues(&self) {
-        self.queues().iter().for_each(|queue| queue.sweep());
+        // One by one, with no lock held meanwhile, and without a list: this is on the way of submissions. A queue that comes or goes
+        // meanwhile may make it skip one, which somebody will sweep.
+        let mut at = 0;
+        loop {
+            let queue = {
+                let queues = self.inner.queues.lock().expect("no panic while it is held");
+                let left = queues.get(at..).unwrap_or_default();
+                left.iter().enumerate().find_map(|(skipped, queue)| Some((skipped, queue.upgrade()?)))
+            };
+            let Some((skipped, queue)) = queue else { return };
+            queue.sweep();
+            at += skipped + 1;
+        }
     }
 
     /// Writes back an agent's caches, so that the host sees what complete work has written. Through an idle queue if there is one.
