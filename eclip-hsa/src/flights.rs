@@ -209,26 +209,45 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
         Some(Claim { table: self, slot: index, generation, launched: false })
     }
 
-    /// Looks at one slot, and takes it for itself if its submission is complete. The same one several times, so that what is looked at
-    /// in vain costs little; then another, so that work which takes long does not hide what is complete.
+    /// Goes round the slots, a few at a time, and completes what is finished; takes one slot for itself. It stops at work that is not
+    /// complete, for what comes later is not either, as a rule; but not for ever, so that work which takes long does not hide what is.
     #[inline]
     fn recycle(&self) -> Option<u32> {
+        const STEPS: u32 = 8;
+        const RETIRED: u32 = 3;
         const LOOKS: u32 = 8;
-        // Relaxed: only how far to look.
+        // Relaxed, here and below, and not one operation: any choice of slots will do.
         let fresh = self.fresh.load(Ordering::Relaxed);
-        // Relaxed, and not one operation: any choice of slots will do.
         let hand = self.hand.load(Ordering::Relaxed);
-        let index = hand / LOOKS;
-        if index >= fresh {
-            self.hand.store(0, Ordering::Relaxed);
-            return None;
+        let (mut index, looks) = (hand / LOOKS, hand % LOOKS);
+        let mut next = None;
+        let mut found = None;
+        let mut retired = 0;
+        for _ in 0..STEPS.min(fresh) {
+            if index >= fresh {
+                index = 0;
+            }
+            if let Some(ticket) = self.pending_in(index) {
+                if !self.is_done(ticket) {
+                    let looks = if retired == 0 { looks } else { 0 };
+                    next = Some(index * LOOKS + looks + 1);
+                    break;
+                }
+                match self.retire(ticket) {
+                    Freed::Slot if found.is_none() => found = Some(index),
+                    Freed::Slot => self.free.push(index),
+                    Freed::Later | Freed::Not => {}
+                }
+                retired += 1;
+                if retired == RETIRED {
+                    index += 1;
+                    break;
+                }
+            }
+            index += 1;
         }
-        let found = self
-            .pending_in(index)
-            .map(|ticket| self.is_done(ticket) && matches!(self.retire(ticket), Freed::Slot));
-        let next = if found == Some(false) { hand + 1 } else { (index + 1) * LOOKS };
-        self.hand.store(next, Ordering::Relaxed);
-        (found == Some(true)).then_some(index)
+        self.hand.store(next.unwrap_or(index * LOOKS), Ordering::Relaxed);
+        found
     }
 
     /// The signal of a slot.

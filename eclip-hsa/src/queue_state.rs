@@ -247,9 +247,9 @@ impl QueueState {
         if let Some(claim) = self.flights.claim() {
             return Ok(claim);
         }
-        // Nobody may have asked for what is complete.
-        self.sweep_all();
-        if let Some(claim) = self.flights.claim() {
+        if self.flights.sweep_all() > 0
+            && let Some(claim) = self.flights.claim()
+        {
             return Ok(claim);
         }
         // Complete work on other queues may still hold pins on ours.

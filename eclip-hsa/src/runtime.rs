@@ -208,18 +208,16 @@ impl Runtime {
 
     /// Completes what is finished on every queue.
     pub(crate) fn sweep_queues(&self) {
-        // One by one, with no lock held meanwhile, and without a list: this is on the way of submissions. A queue that comes or goes
-        // meanwhile may make it skip one, which somebody will sweep.
-        let mut at = 0;
-        loop {
+        // One by one, so that the lock is not held meanwhile and nothing is allocated. If queues go meanwhile, one may be left out.
+        for index in 0.. {
             let queue = {
                 let queues = self.inner.queues.lock().expect("no panic while it is held");
-                let left = queues.get(at..).unwrap_or_default();
-                left.iter().enumerate().find_map(|(skipped, queue)| Some((skipped, queue.upgrade()?)))
+                let Some(queue) = queues.get(index) else { break };
+                queue.upgrade()
             };
-            let Some((skipped, queue)) = queue else { return };
-            queue.sweep();
-            at += skipped + 1;
+            if let Some(queue) = queue {
+                queue.sweep();
+            }
         }
     }
 
