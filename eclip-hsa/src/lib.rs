@@ -65,6 +65,7 @@ mod block;
 mod clock;
 mod copy;
 mod driver;
+mod failures;
 mod fault;
 mod flights;
 mod foreign;
