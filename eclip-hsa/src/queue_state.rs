@@ -230,7 +230,7 @@ impl QueueState {
     /// Why nobody will ever hear that a pending submission is complete, if so.
     fn failure_of(&self, ticket: Ticket, seen: &mut Seen) -> Option<Arc<Failure>> {
         // Relaxed: as in `failure`.
-        if self.parts.agent.runtime().failures().count() == self.unharmed.load(Ordering::Relaxed) {
+        if self.dangers() == self.unharmed.load(Ordering::Relaxed) {
             return None;
         }
         self.failure_at(self.told_at(ticket), seen)
