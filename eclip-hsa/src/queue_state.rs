@@ -385,7 +385,11 @@ impl QueueState {
         loop {
             self.sweep_all();
             if self.flights.unfinished() == 0 {
-                return Ok(());
+                // What was lost when it was closed is not complete.
+                return match self.failure.get() {
+                    Some(failure) if self.is_closed() => Err(failure.clone().into()),
+                    _ => Ok(()),
+                };
             }
             // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
             if self.failure().is_some() {
