@@ -425,6 +425,9 @@ impl QueueState {
         if self.parts.owned && self.parts.agent.failure().is_none() {
             // SAFETY: the queue is ours, this is its only destruction, and its owner is gone, so nobody submits any more.
             unsafe { (runtime.hsa().hsa_queue_destroy)(self.parts.queue.as_ptr()) };
+        } else if self.parts.owned {
+            // Somebody else in the process may keep ROCr initialised beyond our runtime, and with it this queue's error callback.
+            std::mem::forget(self.parts.fault.clone());
         }
         runtime.queue_closed(self.parts.agent.handle());
         // Release: pairs with the acquire in `is_open_on`.
