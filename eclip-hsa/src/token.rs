@@ -169,6 +169,20 @@ impl Token {
         }
     }
 
+    /// Whether work of this queue may wait for it.
+    pub(crate) fn check_visible_to(&self, queue: &Arc<QueueState>) -> Result<()> {
+        let (agent, own) = (&self.queue.parts().agent, &queue.parts().agent);
+        match self.visibility {
+            Visibility::System if agent.runtime().is(own.runtime()) => Ok(()),
+            Visibility::System => Err(Error::Invalid(
+                "a token of another Runtime: signals of one cannot be waited for in the other".into(),
+            )),
+            Visibility::Agent if agent.is(own) => Ok(()),
+            Visibility::Queue if Arc::ptr_eq(&self.queue, queue) => Ok(()),
+            Visibility::Agent | Visibility::Queue => Err(self.not_visible(queue.label())),
+        }
+    }
+
     /// True when complete. The slot is pinned while waiting, or its signal could be used again under our feet.
     fn wait_once(&self, timeout: Duration) -> Result<bool> {
         if self.is_done()? {
