@@ -16,7 +16,7 @@
 use std::future::Future;
 use std::pin::Pin as StdPin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -147,14 +147,15 @@ impl Future for Completion {
     type Output = Result<()>;
 
     fn poll(self: StdPin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut outcome = self.outcome.lock().expect("no panic while it is held");
+        // Cloned before and dropped after the lock is held: both are somebody else's code.
+        let waker = context.waker().clone();
+        let mut outcome = lock(&self.outcome);
         if let Some(result) = &outcome.result {
             return Poll::Ready(result.clone());
         }
-        match &mut outcome.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
+        let old = outcome.waker.replace(waker);
+        drop(outcome);
+        drop(old);
         Poll::Pending
     }
 }
@@ -198,10 +199,10 @@ fn run(shared: &Shared) {
 }
 
 fn finish(then: Then, result: Result<()>) {
-    match then {
+    let finish = || match then {
         Then::Future(outcome) => {
             let waker = {
-                let mut outcome = outcome.lock().expect("no panic while it is held");
+                let mut outcome = lock(&outcome);
                 outcome.result = Some(result);
                 outcome.waker.take()
             };
@@ -209,11 +210,18 @@ fn finish(then: Then, result: Result<()>) {
                 waker.wake();
             }
         }
-        Then::Call(call) => {
-            // A panic is the callback's own: it must not end everybody else's completions.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| call(result)));
-        }
+        Then::Call(call) => call(result),
+    };
+    // A panic is the callback's or the waker's own: it must not end everybody else's completions.
+    if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(finish)) {
+        // Dropping it could panic again.
+        std::mem::forget(panic);
     }
+}
+
+/// A waker's own panic leaves nothing half-way.
+fn lock(outcome: &Mutex<Outcome>) -> MutexGuard<'_, Outcome> {
+    outcome.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Until something may have happened.

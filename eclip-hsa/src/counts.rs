@@ -60,9 +60,11 @@ impl PacketCounts {
 
 impl Sub for PacketCounts {
     type Output = Self;
+    /// What happened in between. While others submit, kernels are known from the other counts: where such a count was early, nothing
+    /// is left.
     fn sub(self, earlier: Self) -> Self {
         let (now, then) = (self.fields(), earlier.fields());
-        Self::from_fields(std::array::from_fn(|index| now[index] - then[index]))
+        Self::from_fields(std::array::from_fn(|index| now[index].saturating_sub(then[index])))
     }
 }
 

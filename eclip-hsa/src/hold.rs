@@ -58,7 +58,8 @@ impl Hold {
 
     /// Makes room, so that nothing is allocated later.
     pub(crate) fn warm_up(&mut self) {
-        self.more.waits.reserve(BARRIER_DEPENDENCIES);
+        // As many as five barrier packets name; few submissions need more.
+        self.more.waits.reserve(BARRIER_DEPENDENCIES * BARRIER_DEPENDENCIES);
         self.more.buffers.reserve(BARRIER_DEPENDENCIES);
     }
 

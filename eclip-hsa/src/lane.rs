@@ -36,10 +36,15 @@ pub(crate) struct Lane {
 }
 
 impl Lanes {
+    /// A number that is never given again.
+    pub(crate) fn number(&self) -> u64 {
+        // Relaxed: only a number.
+        self.queues.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A lane for a new queue; [`NO_LANE`] if all are taken.
     pub(crate) fn take(&self) -> Lane {
-        // Relaxed: only a number.
-        let queue = self.queues.fetch_add(1, Ordering::Relaxed);
+        let queue = self.number();
         let mut book = self.book.lock().expect("no panic while it is held");
         let free = (0..LANES).find(|&lane| !book.taken[lane] && book.uses[lane] < 1 << (64 - SPAN_BITS));
         let Some(lane) = free else { return Lane { queue, index: NO_LANE, base: 0 } };

@@ -142,6 +142,8 @@ impl Queue {
         }
         if !self.state.is_closed() {
             self.state.close();
+            // Closing keeps a failure only while it can be found: what waited for lost work may have completed meanwhile.
+            self.state.destroyed();
         }
     }
 

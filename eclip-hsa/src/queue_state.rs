@@ -131,12 +131,7 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        let mut counts = self.counters.read();
-        if let Some(packets) = self.ring.ours() {
-            // What is no barrier is a kernel: that saves counting the common case.
-            counts.kernels = packets.saturating_sub(counts.barriers);
-        }
-        counts
+        self.counters.read()
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {
@@ -268,19 +263,10 @@ impl QueueState {
         })
     }
 
-    /// Counts a submission of kernels and nothing else.
-    #[inline]
-    pub(crate) fn count_kernels(&self, kernels: u64, barrier_bits: u64) {
-        if barrier_bits > 0 || !matches!(self.ring, PacketRing::Own(_)) {
-            self.count(&PacketCounts { kernels, barrier_bits, ..Default::default() });
-        }
-    }
-
     /// Counts a submission.
     #[inline]
     pub(crate) fn count(&self, count: &PacketCounts) {
-        let kernels = if matches!(self.ring, PacketRing::Own(_)) { 0 } else { count.kernels };
-        self.counters.add(&PacketCounts { kernels, ..*count });
+        self.counters.add(count);
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.
@@ -364,7 +350,11 @@ impl QueueState {
         loop {
             self.sweep_all();
             if self.flights.unfinished() == 0 {
-                return Ok(());
+                // What was lost when it was closed is not complete.
+                return match self.failure.get() {
+                    Some(failure) if self.is_closed() => Err(failure.clone().into()),
+                    _ => Ok(()),
+                };
             }
             // Work in front of a barrier that waits for ever still finishes: give up only when nothing else is left.
             if self.failure().is_some() {
@@ -400,6 +390,9 @@ impl QueueState {
         if self.parts.owned && self.parts.agent.failure().is_none() {
             // SAFETY: the queue is ours, this is its only destruction, and its owner is gone, so nobody submits any more.
             unsafe { (runtime.hsa().hsa_queue_destroy)(self.parts.queue.as_ptr()) };
+        } else if self.parts.owned {
+            // Somebody else in the process may keep ROCr initialised beyond our runtime, and with it this queue's error callback.
+            std::mem::forget(self.parts.fault.clone());
         }
         runtime.queue_closed(self.parts.agent.handle());
         // Release: pairs with the acquire in `is_open_on`.

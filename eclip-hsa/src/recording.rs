@@ -46,17 +46,22 @@ pub struct Recording {
 #[derive(Clone, Debug)]
 pub struct Recorder {
     agent: Agent,
+    /// Clones have the same: the steps so far are theirs, too.
+    number: u64,
     steps: Vec<Step>,
 }
 
-/// A step of a request that is being recorded.
+/// A step of a request that is being recorded. Only its recorder, and clones of that, know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StepId(usize);
+pub struct StepId {
+    recorder: u64,
+    step: usize,
+}
 
 impl Recording {
     /// A request for queues of `agent`, to be recorded.
     pub fn builder(agent: &Agent) -> Recorder {
-        Recorder { agent: agent.clone(), steps: Vec::new() }
+        Recorder { agent: agent.clone(), number: agent.runtime().lanes().number(), steps: Vec::new() }
     }
 
     /// Kernels in it.
@@ -107,15 +112,16 @@ impl Recorder {
                 used_on: self.agent.to_string(),
             });
         }
-        if let Some(step) = after.iter().find(|step| step.0 >= self.steps.len()) {
-            let (step, steps) = (step.0, self.steps.len());
+        let foreign = |id: &&StepId| id.recorder != self.number || id.step >= self.steps.len();
+        if let Some(StepId { step, .. }) = after.iter().find(foreign) {
             return Err(Error::Invalid(format!(
-                "step {step} of a recorder that has {steps}: it belongs to another one"
+                "step {step} was given to a recorder that has {} of its own: it belongs to another one",
+                self.steps.len()
             )));
         }
-        let after = after.iter().map(|step| step.0).collect();
+        let after = after.iter().map(|id| id.step).collect();
         self.steps.push(Step { group: group.clone(), queue, after });
-        Ok(StepId(self.steps.len() - 1))
+        Ok(StepId { recorder: self.number, step: self.steps.len() - 1 })
     }
 
     /// Puts the request together.

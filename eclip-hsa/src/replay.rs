@@ -214,6 +214,8 @@ impl Drop for Room<'_> {
 struct Lane<'a> {
     queue: &'a Arc<QueueState>,
     room: Room<'a>,
+    /// Set aside for the barriers in front of it.
+    front: Option<(Room<'a>, SlotClaim<'a>)>,
     claim: Option<SlotClaim<'a>>,
     signal: u64,
     acquire: FenceScope,
@@ -245,7 +247,11 @@ pub(crate) fn try_submit(
         if twice {
             return Err(Error::Invalid(format!("{} stands for two queues of the recording", queue.label())));
         }
-        lanes[number] = Some(open(request, number, queue)?);
+        if part.is_root {
+            after.iter().try_for_each(|token| token.check_visible_to(queue))?;
+        }
+        let front = if part.is_root { front(after)? } else { 0 };
+        lanes[number] = Some(open(request, number, queue, front)?);
     }
     let mut instance = request.instance()?;
     let lanes = &mut lanes[..recorded.parts.len()];
@@ -256,8 +262,17 @@ pub(crate) fn try_submit(
     submitted
 }
 
-/// Takes everything that a part needs and that can be given back.
-fn open<'a>(request: &Request, number: usize, queue: &'a Arc<QueueState>) -> Result<Lane<'a>> {
+/// The most barrier packets, and a marker, that it takes to wait for these.
+fn front(after: &[Token]) -> Result<u64> {
+    let mut pending = 0;
+    for token in after {
+        pending += usize::from(token.status()? == Status::Pending);
+    }
+    Ok(if pending == 0 { 0 } else { pending.div_ceil(BARRIER_DEPENDENCIES) as u64 + 1 })
+}
+
+/// Takes everything that a part needs and that can be given back. `front` are the packets in front of it.
+fn open<'a>(request: &Request, number: usize, queue: &'a Arc<QueueState>, front: u64) -> Result<Lane<'a>> {
     if let Some(failure) = queue.failure() {
         return Err(failure.into());
     }
@@ -275,33 +290,43 @@ fn open<'a>(request: &Request, number: usize, queue: &'a Arc<QueueState>) -> Res
             queue.label()
         )));
     };
-    let share = request.share(number);
-    ring.promise(share).map_err(|refused| match refused {
-        Refused::Full => queue.full("room for the whole request"),
-        Refused::TooLarge => Error::TooLarge { what: "packets", asked: share, limit: u64::from(ring.size()) },
-    })?;
-    let room = Room { ring, left: share };
+    let (share, size) = (request.share(number), u64::from(ring.size()));
+    let promise = |count| {
+        ring.promise(count).map_err(|refused| match refused {
+            Refused::Full => queue.full("room for the whole request"),
+            Refused::TooLarge => Error::TooLarge { what: "packets", asked: share, limit: size },
+        })?;
+        Ok::<_, Error>(Room { ring, left: count })
+    };
+    let room = promise(share)?;
     let mut claim = queue.claim()?;
+    let front = if front > 0 {
+        if share == size {
+            return Err(queue.full("room for the whole request and what it waits for"));
+        }
+        Some((promise(front.min(size - share))?, queue.claim()?))
+    } else {
+        None
+    };
     let kind = if number == request.recorded.last { Use::Interrupt } else { Use::Polled };
     let signal = claim.signal().prepare(&parts.agent, kind)?.handle();
     let owner = &request.owners[number];
+    // Only the last part ends with a release for the host: what the others use may come back before that.
+    let last = number == request.recorded.last;
+    let visibility = if last { Visibility::System } else { Visibility::Agent };
     claim.cargo(|hold| {
-        owner.enter(Visibility::System)?;
+        owner.enter(visibility)?;
         hold.program = Some(owner.clone());
         Ok::<_, Error>(())
     })?;
-    // After the buffers were taken: what the host wrote into them is counted.
-    let host_writes = parts.agent.host_writes();
-    // Acquire: pairs with the release in `send` and in `submit`; whoever acquired reserved his slots in front of ours.
-    let system = queue.acquired().load(Ordering::Acquire) < host_writes;
-    let acquire = if system { FenceScope::System } else { FenceScope::Agent };
     Ok(Lane {
         queue,
         room,
+        front,
         claim: Some(claim),
         signal,
-        acquire,
-        host_writes,
+        acquire: FenceScope::Agent,
+        host_writes: 0,
         start: None,
         place: Place { start: 0, end: 0, proves: 0 },
     })
@@ -319,15 +344,29 @@ fn send(
     let instance = Arc::get_mut(shared).expect("an instance that is not in flight has one handle");
     request.arguments(instance, patches)?;
     for patch in patches {
+        let part = || recorded.part_of[patch.kernel()];
         if let Arg::Buffer(buffer) = patch.value()
-            && let Some(lane) = &mut lanes[recorded.part_of[patch.kernel()]]
+            && let Some(lane) = &mut lanes[part()]
             && let Some(claim) = &mut lane.claim
         {
             // Entered one by one into the hold, which gives back what it has if a later one is refused.
             buffer.block.enter()?;
+            if part() != recorded.last {
+                // As in `open`.
+                buffer.block.note_unflushed();
+            }
             claim.cargo(|hold| {
                 hold.more().buffers.push(buffer.clone());
             });
+        }
+    }
+    // After all buffers were taken: what the host wrote into them is counted.
+    let host_writes = request.agent.host_writes();
+    for lane in lanes.iter_mut().flatten() {
+        lane.host_writes = host_writes;
+        // Acquire: pairs with the release in `end` and in `submit`; whoever acquired reserved his slots in front of ours.
+        if lane.queue.acquired().load(Ordering::Acquire) < host_writes {
+            lane.acquire = FenceScope::System;
         }
     }
     let mut waits = false;
@@ -339,10 +378,11 @@ fn send(
         }
     }
     if waits {
-        // In front of each part that begins by itself. If a later one finds no room, the earlier ones only hold up what comes after
-        // them for what the caller waits for anyway.
-        for (part, _) in recorded.parts.iter().zip(&*lanes).filter(|(part, _)| part.is_root) {
+        // In front of each part that begins by itself. There is room for all of them; if somebody else takes it in the moment between
+        // giving it back and using it, the earlier ones hold up what comes after them for what the caller waits for anyway.
+        for (part, lane) in recorded.parts.iter().zip(&mut *lanes).filter(|(part, _)| part.is_root) {
             let queue = queues[part.queue].state();
+            lane.iter_mut().for_each(|lane| drop(lane.front.take()));
             let order = Order { after, visibility: Visibility::Queue, ..Order::new(&queue.parts().empty) };
             submit_group(queue, &order)?;
         }
@@ -460,7 +500,7 @@ fn end(lane: &mut Lane<'_>, waits: &[u64], release: FenceScope) {
     let position = base + start + count - 1;
     lane.queue.clock().raise_barrier(position + 1);
     if lane.acquire == FenceScope::System {
-        // Release: pairs with the acquire in `open` and in `submit`, in a producer that reserves its slots behind ours.
+        // Release: pairs with the acquire in `send` and in `submit`, in a producer that reserves its slots behind ours.
         lane.queue.acquired().fetch_max(lane.host_writes, Ordering::Release);
     }
     lane.place = Place { start: base + lane.start.unwrap_or(start), end: position, proves: position };

@@ -51,7 +51,13 @@ impl Token {
     /// says nothing of what the host can see; of [`Visibility::Queue`] work the end is known only when later work of its queue, which
     /// has a signal, is complete.
     pub fn result(&self) -> Option<Result<()>> {
-        match self.status() {
+        let mut status = self.status();
+        if matches!(status, Ok(Status::Pending)) && self.queue.flights().is_silent(self.ticket) {
+            // What proves it may be complete without anybody having looked.
+            self.queue.flights().sweep_all();
+            status = self.status();
+        }
+        match status {
             Ok(Status::Done) => Some(Ok(())),
             Ok(_) => None,
             Err(failure) => Some(Err(failure.into())),
@@ -160,6 +166,20 @@ impl Token {
             queue: self.queue.label().to_owned(),
             visible: self.visibility,
             waiter: waiter.to_owned(),
+        }
+    }
+
+    /// Whether work of this queue may wait for it.
+    pub(crate) fn check_visible_to(&self, queue: &Arc<QueueState>) -> Result<()> {
+        let (agent, own) = (&self.queue.parts().agent, &queue.parts().agent);
+        match self.visibility {
+            Visibility::System if agent.runtime().is(own.runtime()) => Ok(()),
+            Visibility::System => Err(Error::Invalid(
+                "a token of another Runtime: signals of one cannot be waited for in the other".into(),
+            )),
+            Visibility::Agent if agent.is(own) => Ok(()),
+            Visibility::Queue if Arc::ptr_eq(&self.queue, queue) => Ok(()),
+            Visibility::Agent | Visibility::Queue => Err(self.not_visible(queue.label())),
         }
     }
 

@@ -117,3 +117,28 @@ fn only_what_the_host_may_wait_for_is_watched() {
     let token = group.on(&queue).visibility(Visibility::Agent).submit(PATIENCE).unwrap();
     assert!(matches!(completions.watch(&token), Err(Error::NotVisible { .. })));
 }
+
+#[test]
+fn a_wakers_panic_ends_nobody_elses_completion() {
+    struct Bad;
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker's own panic");
+        }
+    }
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let completions = Completions::start(&gpu.agent).unwrap();
+    let queue = gpu.queue();
+    let id = newest_queue(&sim);
+    sim.processor().stall_queue(id).unwrap();
+    let token = queue.barrier_and(&[], PATIENCE).unwrap();
+    let mut bad = pin!(completions.watch(&token).unwrap());
+    assert!(bad.as_mut().poll(&mut Context::from_waker(&Arc::new(Bad).into())).is_pending());
+    sim.processor().resume_queue(id).unwrap();
+    while completions.watched() > 0 {
+        std::thread::yield_now();
+    }
+    block_on(completions.watch(&token).unwrap()).unwrap();
+    block_on(bad).unwrap();
+}

@@ -139,3 +139,32 @@ fn a_buffer_is_the_hosts_as_soon_as_its_token_is_done() {
         result.unwrap();
     });
 }
+
+#[test]
+fn a_loss_is_told_whatever_failed_before_it() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let gpu = gpu();
+    // A dead queue on which anybody may report errors; while they come, work that waits for other queues is submitted.
+    let [dead, queue, other] = [0; 3].map(|_| gpu.queue());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                dead.report_error(1);
+            }
+        });
+        for _ in 0..3000 {
+            barrier(&queue, &[barrier(&other, &[])]);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    queue.drain(PATIENCE).unwrap();
+    let Some(lost) = stuck(&gpu, "lost") else { return };
+    let token = barrier(&queue, &[barrier(&lost, &[])]);
+    assert!(queue.failure().is_none());
+    drop(lost);
+    for more in 0..20_000 {
+        assert!(matches!(token.result(), Some(Err(_))), "the loss is forgotten after {more} more failures");
+        dead.report_error(1);
+    }
+}

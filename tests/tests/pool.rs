@@ -123,3 +123,23 @@ fn a_failing_ioctl_fails_the_pool_and_leaves_nothing_behind() {
         queue.barrier_and(&[], PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
     }
 }
+
+#[test]
+fn a_queue_that_could_not_be_replaced_stays_dead_and_says_so() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let mut pool = Pool::builder(&gpu.agent).unmasked("stuck").build().unwrap();
+    sim.processor().stall_queue(eclip_tests::newest_queue(&sim)).unwrap();
+    let token = pool[0].barrier_and(&[], PATIENCE).unwrap();
+    let hardware = gpu.agent.hardware_queues().unwrap();
+    let extra = || Queue::builder(&gpu.agent).size(64).allow_oversubscription().create().unwrap();
+    let others: Vec<Queue> = (0..hardware).map(|_| extra()).collect();
+    assert!(matches!(pool.replace(0), Err(Error::QueueBudget { .. })));
+    assert!(pool[0].failure().is_some() && token.wait().is_err());
+    assert!(matches!(pool[0].try_barrier_and(&[]), Err(Error::Failed(_))));
+    let drained = pool[0].drain(PATIENCE);
+    assert!(matches!(drained, Err(Error::Failed(_))), "work was lost, and draining says {drained:?}");
+    drop(others);
+    pool.replace(0).unwrap();
+    pool[0].barrier_and(&[], PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+}

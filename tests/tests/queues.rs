@@ -190,3 +190,26 @@ fn four_threads_share_a_queue() {
     });
     assert_eq!(queue.unfinished(), 0);
 }
+
+#[test]
+fn packet_counts_are_subtracted_while_others_submit() {
+    let gpu = gpu();
+    let queue = gpu.queue();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                queue.barrier_and(&[], PATIENCE).unwrap();
+            }
+        });
+        let most = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let differences = (0..300_000).map(|_| {
+                let before = queue.packet_counts();
+                (queue.packet_counts() - before).kernels
+            });
+            differences.max()
+        }));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(most.unwrap() < Some(1000), "no kernel was submitted");
+    });
+}

@@ -133,3 +133,95 @@ fn losing_one_queue_ends_the_request() {
     let error = token.wait().unwrap_err().to_string();
     assert!(error.contains("stuck was destroyed"), "{error}");
 }
+
+#[test]
+fn the_host_sees_what_a_share_wrote_that_is_over_before_the_request() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let copy = gpu.module("vector").kernel("copy_u32").unwrap();
+    let words = |value| gpu.agent.upload(&vec![value; N as usize]).unwrap();
+    let [from, recorded, patched, other] = [7u32, 1, 1, 1].map(words);
+    let copies =
+        |from, to| KernelGroup::of(copy.dispatch([N, 1, 1], [256, 1, 1]).arg(from).arg(to).arg(N)).unwrap();
+    let mut recorder = Recording::builder(&gpu.agent);
+    let early = recorder.add(&copies(&from, &recorded), 0, &[]).unwrap();
+    recorder.add(&copies(&from, &other), 1, &[early]).unwrap();
+    let recording = recorder.build().unwrap();
+    let queues = queues(&gpu, 2);
+    let late = newest_queue(&sim);
+    let patches = [Patch::new(0, 1, &patched)];
+    for (patches, to) in [(&patches[..0], &recorded), (&patches[..], &patched)] {
+        sim.processor().stall_queue(late).unwrap();
+        let token = recording.on(&queues).patch(patches).submit(PATIENCE).unwrap();
+        let begin = std::time::Instant::now();
+        let words = loop {
+            match to.to_vec() {
+                Err(Error::BufferBusy { .. }) if begin.elapsed() < PATIENCE => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        assert!(!token.is_done().unwrap());
+        sim.processor().resume_queue(late).unwrap();
+        assert!(words.iter().all(|&word| word == 7), "the host read {} where 7 was written", words[0]);
+        token.wait_timeout(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_step_of_another_recorder_is_refused() {
+    let gpu = gpu();
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
+    let [mut one, mut two] = [0, 1].map(|_| Recording::builder(&gpu.agent));
+    let of_one = one.add(&group, 0, &[]).unwrap();
+    two.add(&group, 0, &[]).unwrap();
+    let error = two.add(&group, 1, &[of_one]).unwrap_err().to_string();
+    assert!(error.contains("belongs to another one"), "{error}");
+    one.clone().add(&group, 1, &[of_one]).unwrap();
+}
+
+#[test]
+fn a_request_that_waits_and_does_not_fit_leaves_no_barrier_behind() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let queues = [0, 1].map(|_| Queue::builder(&gpu.agent).size(64).create().unwrap());
+    let slow = gpu.queue();
+    let id = newest_queue(&sim);
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
+    // With its end a share fills the ring, or leaves one slot for the barrier in front of it.
+    for (kernels, fits) in [(63, false), (62, true)] {
+        let mut recorder = Recording::builder(&gpu.agent);
+        recorder.add(&group, 0, &[]).unwrap();
+        (0..kernels).for_each(|_| drop(recorder.add(&group, 1, &[]).unwrap()));
+        let recording = recorder.build().unwrap();
+        sim.processor().stall_queue(id).unwrap();
+        let after = [slow.barrier_and(&[], PATIENCE).unwrap()];
+        let before = queues[0].packet_counts();
+        let submitted = recording.on(&queues).after(&after).submit(std::time::Duration::from_millis(50));
+        if fits {
+            submitted.unwrap();
+        } else {
+            assert!(matches!(submitted, Err(Error::WouldBlock { .. })), "{submitted:?}");
+            assert_eq!(queues[0].packet_counts(), before, "nothing was submitted");
+        }
+        sim.processor().resume_queue(id).unwrap();
+        recording.on(&queues).after(&after).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_request_waits_only_for_what_its_queues_can_see() {
+    let gpu = gpu();
+    let queues = queues(&gpu, 3);
+    let Request { recording, .. } = request(&gpu);
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
+    let silent = |queue| group.on(queue).visibility(eclip_hsa::Visibility::Queue).submit(PATIENCE).unwrap();
+    let other = [silent(&queues[1])];
+    queues[1].barrier_and(&other, PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+    // Complete or not, the answer is the same.
+    assert!(matches!(recording.on(&queues).after(&other).try_submit(), Err(Error::NotVisible { .. })));
+    let own = [silent(&queues[0])];
+    recording.on(&queues).after(&own).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+}

@@ -110,3 +110,18 @@ fn patched_buffers_belong_to_the_submission() {
     assert_eq!(second.to_vec().unwrap(), [9; N as usize]);
     assert_eq!(first.to_vec().unwrap(), [0; N as usize]);
 }
+
+#[test]
+fn the_end_of_silent_work_is_told_although_nobody_holds_what_proves_it() {
+    let gpu = gpu();
+    let queue = gpu.queue();
+    let out = gpu.agent.alloc::<u32>(N as usize).unwrap();
+    let silent = fill(&gpu, &out, 1).on(&queue).visibility(Visibility::Queue).submit(PATIENCE).unwrap();
+    drop(queue.barrier_and(std::slice::from_ref(&silent), PATIENCE).unwrap());
+    let begin = std::time::Instant::now();
+    while silent.result().is_none() {
+        assert!(begin.elapsed() < PATIENCE, "later work of the queue with a signal is complete");
+        std::thread::yield_now();
+    }
+    silent.result().unwrap().unwrap();
+}
