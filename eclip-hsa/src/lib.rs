@@ -92,6 +92,7 @@ mod clock;
 mod copy;
 mod counts;
 mod driver;
+mod failures;
 mod fault;
 mod flights;
 mod foreign;

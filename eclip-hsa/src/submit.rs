@@ -69,8 +69,9 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let failures = queue.failures();
     let mut claim = queue.claim()?;
     let (signals, hold) = claim.parts();
-    program.enter(order.visibility)?;
-    hold.program = Some(program.clone());
+    // What locks the bus comes before what is written: a locked instruction waits for all writes in front of it.
+    let entered = Entered::new(program, order.visibility)?;
+    let owner = queue.clone();
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     if timed {
         hold.more().time = Some(TimeCell::default());
@@ -130,6 +131,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let start = queue.reserve(count)?;
 
     // From here on nothing fails.
+    hold.program = Some(entered.keep());
     if let Some(signal) = signal {
         signal.arm(frame.signalling() as i64);
         if frame.first_signal != 0 {
@@ -168,7 +170,30 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     if let Some(cell) = order.waited {
         cell.set(waits);
     }
-    Ok(Token::new(queue.clone(), ticket, order.visibility, time))
+    Ok(Token::new(owner, ticket, order.visibility, time))
+}
+
+/// A program that was entered: left again when dropped.
+struct Entered(Option<Arc<Program>>);
+
+impl Entered {
+    fn new(program: &Arc<Program>, visibility: Visibility) -> Result<Self> {
+        program.enter(visibility)?;
+        Ok(Self(Some(program.clone())))
+    }
+
+    /// For whoever leaves it later.
+    fn keep(mut self) -> Arc<Program> {
+        self.0.take().expect("taken once")
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(program) = &self.0 {
+            program.leave();
+        }
+    }
 }
 
 /// Puts the arguments where the kernels will read them, if they cannot use the program's own; returns what to add to the addresses in
