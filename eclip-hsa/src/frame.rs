@@ -203,11 +203,15 @@ impl<'a> Frame<'a> {
 
 const BARRIER_BIT: u32 = 1 << 8;
 
-fn with_acquire(first: u32, scope: FenceScope) -> u32 {
+/// Another acquire scope in a first dword.
+#[inline]
+pub(crate) fn with_acquire(first: u32, scope: FenceScope) -> u32 {
     first & !(3 << 9) | (scope as u32) << 9
 }
 
-fn with_release(first: u32, scope: FenceScope) -> u32 {
+/// Another release scope in a first dword.
+#[inline]
+pub(crate) fn with_release(first: u32, scope: FenceScope) -> u32 {
     first & !(3 << 11) | (scope as u32) << 11
 }
 

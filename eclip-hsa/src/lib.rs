@@ -106,6 +106,7 @@ mod loom_tests;
 mod packet_ring;
 mod patch;
 mod pin;
+mod plain;
 mod port;
 mod prefix;
 mod program;

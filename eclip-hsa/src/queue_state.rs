@@ -268,6 +268,14 @@ impl QueueState {
         })
     }
 
+    /// Counts a submission of kernels and nothing else.
+    #[inline]
+    pub(crate) fn count_kernels(&self, kernels: u64, barrier_bits: u64) {
+        if barrier_bits > 0 || !matches!(self.ring, PacketRing::Own(_)) {
+            self.count(&PacketCounts { kernels, barrier_bits, ..Default::default() });
+        }
+    }
+
     /// Counts a submission.
     #[inline]
     pub(crate) fn count(&self, count: &PacketCounts) {

@@ -19,7 +19,8 @@ use crate::packet::FenceScope;
 use crate::packet_ring::PacketRing;
 use crate::patch::Patch;
 use crate::pin::Wait;
-use crate::program::Program;
+use crate::plain;
+use crate::program::{Entered, Program};
 use crate::queue_state::QueueState;
 use crate::signal::{TimeCell, Use};
 use crate::token::Token;
@@ -52,6 +53,21 @@ impl<'a> Order<'a> {
     }
 }
 
+impl Order<'_> {
+    /// Whether nothing is to be waited for, changed or told.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.after.is_empty()
+            && self.signals.is_empty()
+            && self.notify.is_none()
+            && self.patches.is_empty()
+            && self.waited.is_none()
+            && self.visibility != Visibility::Queue
+            && self.program.len() > 0
+            && self.program.has_arguments_at_hand()
+    }
+}
+
 /// Submits if there is room for everything. Fails without effect otherwise.
 pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<Token> {
     if let Some(failure) = queue.failure() {
@@ -65,6 +81,9 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
             made_for: program.agent().to_string(),
             used_on: parts.agent.to_string(),
         });
+    }
+    if order.is_plain() && !parts.profiling {
+        return plain::try_submit(queue, program, order.visibility);
     }
     let failures = queue.failures();
     let mut claim = queue.claim()?;
@@ -171,29 +190,6 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
         cell.set(waits);
     }
     Ok(Token::new(owner, ticket, order.visibility, time))
-}
-
-/// A program that was entered: left again when dropped.
-struct Entered(Option<Arc<Program>>);
-
-impl Entered {
-    fn new(program: &Arc<Program>, visibility: Visibility) -> Result<Self> {
-        program.enter(visibility)?;
-        Ok(Self(Some(program.clone())))
-    }
-
-    /// For whoever leaves it later.
-    fn keep(mut self) -> Arc<Program> {
-        self.0.take().expect("taken once")
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if let Some(program) = &self.0 {
-            program.leave();
-        }
-    }
 }
 
 /// Puts the arguments where the kernels will read them, if they cannot use the program's own; returns what to add to the addresses in
