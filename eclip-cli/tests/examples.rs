@@ -89,6 +89,10 @@ fn the_readme_shows_files_as_they_are() {
     // All but what is said of it on top.
     let code = example.trim_start_matches(|c| c != '\n').split_once("\n\n").expect("an empty line").1;
     assert!(readme.contains(&format!("```rust\n{code}```\n")), "README.md does not show\n{code}");
+    let plan =
+        readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```\n")).expect("a plan").0;
+    let plan = eclip_hsa::Plan::parse("README.md", plan).unwrap();
+    eclip_hsa::Policy::Eclip.place(&plan, 0).unwrap();
     for (name, _) in EXAMPLES {
         assert!(readme.contains(name), "README.md does not name {name}");
     }
