@@ -5,27 +5,11 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hsa_sys::*;
 
-/// How often anything of a runtime has failed. Until the count moves nobody needs to ask whether what he waits for is lost.
-#[derive(Debug, Default)]
-pub(crate) struct Failures(AtomicU64);
-
-impl Failures {
-    #[inline]
-    pub(crate) fn count(&self) -> u64 {
-        // Acquire: pairs with `note`; whoever sees it sees the failure itself.
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Call after the failure can be found.
-    pub(crate) fn note(&self) {
-        // Release: pairs with `count`.
-        self.0.fetch_add(1, Ordering::Release);
-    }
-}
+use crate::failures::Failures;
 
 /// The first error of one queue.
 pub(crate) struct FaultCell {

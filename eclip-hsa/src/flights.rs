@@ -1,6 +1,6 @@
 //! Submitted work in flight: one slot a submission, with its completion signal and what it keeps alive.
 //!
-//! A slot goes `Free -> Filling -> Pending -> Retiring -> Free`, and its *generation* moves when the work is complete, so a token of
+//! A slot goes `Free -> Pending -> Retiring -> Free` (while it is free, whoever took it from the free list fills it), and its *generation* moves when the work is complete, so a token of
 //! earlier work is not taken for later work of the same slot (within 2^32 uses of it). A *pin* keeps a slot (and so its signal) from being used
 //! again: barrier packets on other queues name the signal, and so do waiting threads. A *silent* submission has no signal: it is complete when a
 //! later one is whose epoch proves it. Signals are made once per slot and reused, and so is the memory of the cargo.
@@ -70,7 +70,6 @@ pub(crate) enum Status {
 #[repr(u8)]
 enum Phase {
     Free = 0,
-    Filling = 1,
     Pending = 2,
     Retiring = 3,
     /// Complete, but pinned: the signal may not be used again yet. The generation has moved.
@@ -98,7 +97,6 @@ impl State {
     fn phase(self) -> Phase {
         match self.0 as u8 {
             0 => Phase::Free,
-            1 => Phase::Filling,
             2 => Phase::Pending,
             3 => Phase::Retiring,
             4 => Phase::Held,
@@ -120,11 +118,11 @@ struct Slot<S, C> {
     watched: AtomicBool,
     /// Whether `clock` knows anything. Touched as that is.
     clocked: AtomicBool,
-    /// What the work keeps alive. Touched by the thread that moved the slot to `Filling` or `Retiring`; what others may look at is read
+    /// What the work keeps alive. Touched by the thread that claimed the slot or moved it to `Retiring`; what others may look at is read
     /// while it is `Pending`, under the table's lock.
     cargo: UnsafeCell<C>,
     signal: S,
-    /// What its queue knew when the work was submitted. Written in `Filling`, read while pinned.
+    /// What its queue knew when the work was submitted. Written by the claim's owner, read while pinned.
     clock: UnsafeCell<Clock>,
 }
 
@@ -202,10 +200,9 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             next.ok()
         })?;
         let slot = &self.slots[index as usize];
-        // Acquire: pairs with the release in `retire` and `unpin`; the previous use is over.
+        // Acquire: pairs with the release in `retire` and `unpin`; the previous use is over. The word stays: who takes a free slot from the
+        // list has it alone, and no token of this generation is out yet.
         let generation = State(slot.state.load(Ordering::Acquire)).generation();
-        // Release: a reader that sees `Filling` sees a consistent slot. Nobody else changes a free slot.
-        slot.state.store(State::new(generation, 0, Phase::Filling).0, Ordering::Release);
         Some(Claim { table: self, slot: index, generation, launched: false })
     }
 
@@ -280,7 +277,7 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             Phase::Lost => Status::Lost,
             Phase::Pending if self.is_done(ticket) && self.retire_and_free(ticket) => Status::Done,
             // Retiring elsewhere: what it kept alive is not free yet, so it is not done yet.
-            Phase::Free | Phase::Filling | Phase::Pending | Phase::Retiring | Phase::Held => Status::Pending,
+            Phase::Free | Phase::Pending | Phase::Retiring | Phase::Held => Status::Pending,
         }
     }
 
@@ -308,7 +305,7 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
     /// # Safety
     /// The slot is pinned as long as the result is used.
     pub(crate) unsafe fn clock(&self, slot: u32) -> &Clock {
-        // SAFETY: the clock is written in `Filling` only, which the caller's pin keeps the slot from.
+        // SAFETY: the clock is written by a claim's owner only, and the caller's pin keeps the slot from being claimed.
         self.slots[slot as usize].clock.with(|clock| unsafe { &*clock })
     }
 
@@ -480,7 +477,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
     pub(crate) fn parts(&mut self) -> (&S, &mut C) {
         let slot = &self.table.slots[self.slot as usize];
         let cargo = slot.cargo.with_mut(|cargo| cargo);
-        // SAFETY: the slot is `Filling`, and only its claim touches the cargo then, through this unique borrow.
+        // SAFETY: the slot is claimed, and only its claim touches the cargo then, through this unique borrow.
         (&slot.signal, unsafe { &mut *cargo })
     }
 
@@ -488,7 +485,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
     #[inline]
     pub(crate) fn cargo<R>(&mut self, fill: impl FnOnce(&mut C) -> R) -> R {
         let slot = &self.table.slots[self.slot as usize];
-        // SAFETY: the slot is `Filling`, and only its claim touches the cargo then, through this unique borrow.
+        // SAFETY: the slot is claimed, and only its claim touches the cargo then, through this unique borrow.
         slot.cargo.with_mut(|cargo| fill(unsafe { &mut *cargo }))
     }
 
@@ -514,7 +511,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         let slot = &self.table.slots[self.slot as usize];
         // Relaxed: the slot's owner alone touches it; the state word orders owners.
         if !clock.is_empty() || slot.clocked.load(Ordering::Relaxed) {
-            // SAFETY: the slot is `Filling`, so nobody has it pinned and nobody reads the clock.
+            // SAFETY: the slot is claimed, so nobody has it pinned and nobody reads the clock.
             slot.clock.with_mut(|to| unsafe { *to = *clock });
             slot.clocked.store(!clock.is_empty(), Ordering::Relaxed);
         }

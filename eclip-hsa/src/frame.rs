@@ -5,7 +5,7 @@
 use crate::counts::PacketCounts;
 use crate::depend::Extent;
 use crate::hold::Wait;
-use crate::packet::{BARRIER_DEPENDENCIES, Barrier, FenceScope, Header, Packet, PacketKind};
+use crate::packet::{BARRIER_DEPENDENCIES, FenceScope, Header, Packet, PacketKind};
 use crate::ring::{Port, Slots};
 
 /// The kernels of a submission as packets.
@@ -134,13 +134,15 @@ impl<'a> Frame<'a> {
         let (kernels, tail) = (self.len(), self.tail());
         let last_barrier = self.barriers.wrapping_sub(1);
         for offset in 0..self.barriers {
-            let mut fields = Barrier::default();
             let five = waits.chunks(BARRIER_DEPENDENCIES).nth(offset).unwrap_or_default();
-            fields.dependencies.iter_mut().zip(five).for_each(|(to, wait)| *to = wait.signal);
-            if kernels == 0 && !self.marker && offset == last_barrier {
-                fields.completion_signal = self.signal;
+            let mut fields = [(Packet::SIGNAL, 0); BARRIER_DEPENDENCIES + 1];
+            for (index, wait) in five.iter().enumerate() {
+                fields[index + 1] = (Packet::DEPENDENCIES + 2 * index, wait.signal);
             }
-            slots.body(offset, &Packet::barrier(Header::new(PacketKind::BarrierAnd), &fields));
+            if kernels == 0 && !self.marker && offset == last_barrier {
+                fields[0].1 = self.signal;
+            }
+            slots.body_with(offset, &Packet::EMPTY_BARRIER, &fields[..five.len() + 1]);
         }
         let bodies = self.kernels.bodies;
         let signals_from = if self.marker { kernels } else { tail };
@@ -148,24 +150,24 @@ impl<'a> Frame<'a> {
         // What is as it was recorded is copied at once.
         slots.bodies(self.barriers, &bodies[..plain]);
         for (index, body) in bodies.iter().enumerate().skip(plain) {
-            let mut body = *body;
-            body.shift_kernargs(self.shift);
-            if index >= signals_from {
-                body.set_completion_signal(self.signal);
-            } else if index == 0 && self.first_signal != 0 {
-                body.set_completion_signal(self.first_signal);
-            }
-            slots.body(self.barriers + index, &body);
+            let signal = if index >= signals_from {
+                self.signal
+            } else if index == 0 {
+                self.first_signal
+            } else {
+                0
+            };
+            let fields =
+                [(Packet::SIGNAL, signal), (Packet::KERNARGS, body.kernargs().wrapping_add(self.shift))];
+            let changed = if self.shift == 0 { 1 } else { 2 };
+            slots.body_with(self.barriers + index, body, &fields[..changed]);
         }
         if plain > 0 && self.first_signal != 0 {
-            let mut body = bodies[0];
-            body.set_completion_signal(self.first_signal);
-            slots.body(self.barriers, &body);
+            slots.body_with(self.barriers, &bodies[0], &[(Packet::SIGNAL, self.first_signal)]);
         }
         let mut behind = self.barriers + kernels;
         for signal in self.marker.then_some(self.signal).into_iter().chain(self.notify) {
-            let fields = Barrier { completion_signal: signal, ..Default::default() };
-            slots.body(behind, &Packet::barrier(Header::new(PacketKind::BarrierAnd), &fields));
+            slots.body_with(behind, &Packet::EMPTY_BARRIER, &[(Packet::SIGNAL, signal)]);
             behind += 1;
         }
 
@@ -201,11 +203,15 @@ impl<'a> Frame<'a> {
 
 const BARRIER_BIT: u32 = 1 << 8;
 
-fn with_acquire(first: u32, scope: FenceScope) -> u32 {
+/// Another acquire scope in a first dword.
+#[inline]
+pub(crate) fn with_acquire(first: u32, scope: FenceScope) -> u32 {
     first & !(3 << 9) | (scope as u32) << 9
 }
 
-fn with_release(first: u32, scope: FenceScope) -> u32 {
+/// Another release scope in a first dword.
+#[inline]
+pub(crate) fn with_release(first: u32, scope: FenceScope) -> u32 {
     first & !(3 << 11) | (scope as u32) << 11
 }
 

@@ -187,6 +187,24 @@ impl Packet {
         self.dwords[0] = self.dwords[0] & 0xffff_0000 | u32::from(header.bits());
     }
 
+    /// A barrier packet with an INVALID header, without dependencies and signal.
+    pub(crate) const EMPTY_BARRIER: Self = {
+        let mut dwords = [0; PACKET_DWORDS];
+        dwords[0] = PacketKind::Invalid as u32;
+        Self { dwords }
+    };
+    /// Dword of the kernarg address in a kernel dispatch.
+    pub(crate) const KERNARGS: usize = 10;
+    /// Dword of the completion signal.
+    pub(crate) const SIGNAL: usize = 14;
+    /// Dword of the first dependency of a barrier packet; each takes two.
+    pub(crate) const DEPENDENCIES: usize = 2;
+
+    /// The kernarg address of a kernel dispatch. The header is not looked at.
+    pub(crate) fn kernargs(&self) -> u64 {
+        self.u64_at(Self::KERNARGS)
+    }
+
     /// Gives the packet an INVALID header: a recorded packet has it until its body is in a ring.
     pub fn invalidate(&mut self) {
         self.dwords[0] = PacketKind::Invalid as u32;

@@ -65,6 +65,16 @@ impl Port for HsaPort {
     }
 
     #[inline]
+    fn write_body_with(&self, slot: u32, dwords: &[u32; PACKET_DWORDS], fields: &[(usize, u64)]) {
+        self.write_body(slot, dwords);
+        for &(dword, value) in fields {
+            debug_assert!((2..PACKET_DWORDS - 1).contains(&dword) && dword % 2 == 0);
+            // SAFETY: as in `write_body`; the field lies in the packet behind its first dword, at a multiple of 8 bytes.
+            unsafe { self.slot(slot).add(dword).cast::<u64>().write(value) };
+        }
+    }
+
+    #[inline]
     fn write_bodies(&self, slot: u32, packets: &[Packet]) {
         debug_assert!(packets.iter().all(|packet| packet.dwords()[0] as u8 == PacketKind::Invalid as u8));
         debug_assert!(slot as usize + packets.len() <= self.size as usize);

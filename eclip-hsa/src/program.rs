@@ -217,6 +217,31 @@ fn sort_out(blocks: &mut Vec<Arc<Block>>) {
     blocks.dedup_by(|a, b| Arc::ptr_eq(a, b));
 }
 
+/// A program that was entered: left again when dropped.
+pub(crate) struct Entered(Option<Arc<Program>>);
+
+impl Entered {
+    #[inline]
+    pub(crate) fn new(program: &Arc<Program>, visibility: Visibility) -> Result<Self> {
+        program.enter(visibility)?;
+        Ok(Self(Some(program.clone())))
+    }
+
+    /// For whoever leaves it later.
+    #[inline]
+    pub(crate) fn keep(mut self) -> Arc<Program> {
+        self.0.take().expect("taken once")
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(program) = &self.0 {
+            program.leave();
+        }
+    }
+}
+
 /// Whether a buffer can be an argument on this GPU.
 pub(crate) fn check_buffer(agent: &Agent, buffer: &BufferRef) -> Result<()> {
     if buffer.block.agent().is(agent) {

@@ -111,8 +111,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the signals for so many submissions at once, of every visibility, and room for what they wait for. Without this that is made
-    /// when first needed; a signal costs 10 to 50 us.
+    /// Makes the signals for so many submissions at once, of every visibility, and memory for up to five dependencies on other queues and as
+    /// many patched buffers of each. Without this they are made when first needed; a signal costs 10 to 50 us.
     ///
     /// # Errors
     /// [`crate::Error::Hsa`] if ROCr has no more signals.
@@ -121,9 +121,9 @@ impl Queue {
         let mut claims = Vec::new();
         for _ in 0..submissions.min(self.size()) {
             let Some(mut claim) = self.state.flights().claim() else { break };
-            claim.cargo(Hold::warm_up);
             claim.signal().prepare(agent, Use::Polled)?;
             claim.signal().prepare(agent, Use::Interrupt)?;
+            claim.cargo(Hold::warm_up);
             claims.push(claim);
         }
         Ok(())

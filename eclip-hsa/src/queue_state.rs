@@ -4,7 +4,7 @@
 //! queues' locks are ever held at once.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use crate::counts::{Counters, PacketCounts};
 use crate::cu_mask::CuMask;
 use crate::depend::{Clock, Stamp};
 use crate::error::{Error, Failure, Result};
-use crate::fault::{Failures, FaultCell};
+use crate::failures::{Failures, Unharmed};
+use crate::fault::FaultCell;
 use crate::flights::{Claim, Flights, Place, Status, Ticket};
 use crate::hold::{Hold, Kernargs};
 use crate::lane::Lane;
@@ -65,10 +66,7 @@ pub(crate) struct QueueState {
     failure: OnceLock<Arc<Failure>>,
     /// Of the runtime.
     failures: Arc<Failures>,
-    /// What [`QueueState::dangers`] was when this queue was last found to be free of failures.
-    unharmed: AtomicU64,
-    /// Submissions that failures of other queues may have overtaken.
-    doubts: AtomicU64,
+    unharmed: Unharmed,
     closed: AtomicBool,
     /// Whether the HSA queue is there. Held while somebody else than its owner submits, and taken before it is destroyed.
     open: Mutex<bool>,
@@ -99,8 +97,7 @@ impl QueueState {
             marked: AtomicU64::new(lane.base),
             failure: OnceLock::new(),
             failures: parts.agent.runtime().failures().clone(),
-            unharmed: AtomicU64::new(0),
-            doubts: AtomicU64::new(0),
+            unharmed: Unharmed::default(),
             closed: AtomicBool::new(false),
             open: Mutex::new(true),
             parts,
@@ -163,26 +160,7 @@ impl QueueState {
 
     /// Why the queue takes nothing more, if so: its own error, its GPU's, or that it waits for work that was lost.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        let dangers = self.dangers();
-        // Relaxed: the count itself is what matters, and it was acquired. Until something else fails there is nothing to find.
-        if dangers == self.unharmed.load(Ordering::Relaxed) {
-            return None;
-        }
-        // Pairs with the fence in `note_waiting`.
-        fence(Ordering::SeqCst);
-        let failure = self.failure_at(u64::MAX, &mut Seen::default());
-        if failure.is_none() {
-            // Relaxed: as above. What is submitted later cannot wait for what is lost already: it is refused, or noted as doubtful.
-            self.unharmed.fetch_max(dangers, Ordering::Relaxed);
-        }
-        failure
-    }
-
-    /// Moves with whatever may mean that the queue is dead: neither of the two counts ever falls.
-    #[inline]
-    fn dangers(&self) -> u64 {
-        // Acquire: pairs with the release in `note_waiting`.
-        self.failures() + self.doubts.load(Ordering::Acquire)
+        self.unharmed.look(&self.failures, || self.failure_at(u64::MAX, &mut Seen::default()))
     }
 
     /// How often anything has failed.
@@ -195,20 +173,13 @@ impl QueueState {
     /// for is lost.
     #[inline]
     pub(crate) fn note_waiting(&self, before: u64) {
-        // Who looks for failures reads their count and then the slots; here a slot was filled, and the count is read. With the fences at least
-        // one sees the other, so what was lost in between is not overlooked.
-        fence(Ordering::SeqCst);
-        if self.failures() != before {
-            // Release: pairs with the acquire in `dangers`, so the submission is seen.
-            self.doubts.fetch_add(1, Ordering::Release);
-        }
+        self.unharmed.note_waiting(&self.failures, before);
     }
 
     /// Why what begins at `start` in the queue will never be complete, if so. Work in front of a barrier that waits for ever is
     /// not affected by it. It looks once at every submission that waits.
     fn failure_at(&self, start: u64, seen: &mut Seen) -> Option<Arc<Failure>> {
-        // Relaxed: as in `failure`.
-        if self.dangers() == self.unharmed.load(Ordering::Relaxed) {
+        if self.unharmed.is_sure(&self.failures) {
             return None;
         }
         if let Some(failure) = self.own_failure() {
@@ -229,8 +200,8 @@ impl QueueState {
 
     /// Why nobody will ever hear that a pending submission is complete, if so.
     fn failure_of(&self, ticket: Ticket, seen: &mut Seen) -> Option<Arc<Failure>> {
-        // Relaxed: as in `failure`.
-        if self.dangers() == self.unharmed.load(Ordering::Relaxed) {
+        // Before the table is looked through.
+        if self.unharmed.is_sure(&self.failures) {
             return None;
         }
         self.failure_at(self.told_at(ticket), seen)
@@ -295,6 +266,14 @@ impl QueueState {
                 Error::TooLarge { what: "packets", asked: count, limit: u64::from(self.ring.size()) }
             }
         })
+    }
+
+    /// Counts a submission of kernels and nothing else.
+    #[inline]
+    pub(crate) fn count_kernels(&self, kernels: u64, barrier_bits: u64) {
+        if barrier_bits > 0 || !matches!(self.ring, PacketRing::Own(_)) {
+            self.count(&PacketCounts { kernels, barrier_bits, ..Default::default() });
+        }
     }
 
     /// Counts a submission.

@@ -20,6 +20,17 @@ pub(crate) trait Port {
     fn read_index(&self) -> u64;
     /// Writes dwords 1 to 15 of a slot. The slot belongs to the caller.
     fn write_body(&self, slot: u32, dwords: &[u32; PACKET_DWORDS]);
+    /// As [`Port::write_body`], with other 64-bit fields at some dwords. They are not put into a copy first: reading wide what was just
+    /// written in parts waits for all earlier writes.
+    #[inline]
+    fn write_body_with(&self, slot: u32, dwords: &[u32; PACKET_DWORDS], fields: &[(usize, u64)]) {
+        let mut dwords = *dwords;
+        for &(dword, value) in fields {
+            dwords[dword] = value as u32;
+            dwords[dword + 1] = (value >> 32) as u32;
+        }
+        self.write_body(slot, &dwords);
+    }
     /// Writes recorded packets into consecutive slots (without going round the end). Their first dwords are INVALID headers,
     /// as those of the slots are.
     fn write_bodies(&self, slot: u32, packets: &[Packet]) {
@@ -230,6 +241,12 @@ impl<'a, P: Port> Slots<'a, P> {
     #[inline]
     pub(crate) fn body(&self, offset: usize, packet: &Packet) {
         self.port.write_body(self.slot(offset), packet.dwords());
+    }
+
+    /// Writes a packet, but for its first dword, with other 64-bit fields at some dwords.
+    #[inline]
+    pub(crate) fn body_with(&self, offset: usize, packet: &Packet, fields: &[(usize, u64)]) {
+        self.port.write_body_with(self.slot(offset), packet.dwords(), fields);
     }
 
     /// Writes recorded packets, whose first dwords are INVALID headers.

@@ -14,7 +14,8 @@ use hsa_sys::*;
 
 use crate::agent_info::AgentInfo;
 use crate::error::{Error, Failure, Result};
-use crate::fault::{Failures, FaultCell};
+use crate::failures::Failures;
+use crate::fault::FaultCell;
 use crate::lane::Lanes;
 use crate::status::{check_with, status_text};
 

@@ -18,7 +18,8 @@ use crate::hold::{Hold, Wait};
 use crate::packet::FenceScope;
 use crate::packet_ring::PacketRing;
 use crate::patch::Patch;
-use crate::program::Program;
+use crate::plain;
+use crate::program::{Entered, Program};
 use crate::queue_state::QueueState;
 use crate::signal::{TimeCell, Use};
 use crate::token::Token;
@@ -51,6 +52,21 @@ impl<'a> Order<'a> {
     }
 }
 
+impl Order<'_> {
+    /// Whether nothing is to be waited for, changed or told.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.after.is_empty()
+            && self.signals.is_empty()
+            && self.notify.is_none()
+            && self.patches.is_empty()
+            && self.waited.is_none()
+            && self.visibility != Visibility::Queue
+            && self.program.len() > 0
+            && self.program.has_arguments_at_hand()
+    }
+}
+
 /// Submits if there is room for everything. Fails without effect otherwise.
 pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<Token> {
     if let Some(failure) = queue.failure() {
@@ -65,11 +81,15 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
             used_on: parts.agent.to_string(),
         });
     }
+    if order.is_plain() && !parts.profiling {
+        return plain::try_submit(queue, program, order.visibility);
+    }
     let failures = queue.failures();
     let mut claim = queue.claim()?;
     let (signals, hold) = claim.parts();
-    program.enter(order.visibility)?;
-    hold.program = Some(program.clone());
+    // What locks the bus comes before what is written: a locked instruction waits for all writes in front of it.
+    let entered = Entered::new(program, order.visibility)?;
+    let owner = queue.clone();
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     if timed {
         hold.more().time = Some(TimeCell::default());
@@ -129,6 +149,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let start = queue.reserve(count)?;
 
     // From here on nothing fails.
+    hold.program = Some(entered.keep());
     if let Some(signal) = signal {
         signal.arm(frame.signalling() as i64);
         if frame.first_signal != 0 {
@@ -167,7 +188,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     if let Some(cell) = order.waited {
         cell.set(waits);
     }
-    Ok(Token::new(queue.clone(), ticket, order.visibility, time))
+    Ok(Token::new(owner, ticket, order.visibility, time))
 }
 
 /// Puts the arguments where the kernels will read them, if they cannot use the program's own; returns what to add to the addresses in

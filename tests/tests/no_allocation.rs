@@ -167,3 +167,29 @@ fn submissions_allocate_nothing_after_warm_up() {
     }
     assert!(setup.gpu.agent.is_gpu());
 }
+
+#[test]
+fn a_queue_can_be_warmed_up_before_its_first_submission() {
+    let Some(setup) = setup() else { return };
+    const MANY: u32 = 30;
+    for queue in setup.others.iter().map(|(queue, _)| queue).chain([&setup.target]) {
+        queue.warm_up(MANY).unwrap();
+    }
+    let mut tokens = Vec::with_capacity(2 * MANY as usize);
+    setup.others.iter().for_each(|(_, id)| setup.sim.processor().stall_queue(*id).unwrap());
+    FIRST.with_borrow_mut(|first| *first = None);
+    let count = watched(&mut || {
+        for (queue, _) in &setup.others {
+            tokens.push(setup.single.on(queue).visibility(Visibility::Agent).try_submit().unwrap());
+        }
+        for number in 0..MANY {
+            let visibility = [Visibility::Queue, Visibility::Agent, Visibility::System][number as usize % 3];
+            let work = setup.group.on(&setup.target).visibility(visibility).patch(&setup.patches);
+            tokens.push(work.after(&tokens[..5]).try_submit().unwrap());
+        }
+    });
+    setup.others.iter().for_each(|(_, id)| setup.sim.processor().resume_queue(*id).unwrap());
+    let first = FIRST.with_borrow_mut(Option::take).unwrap_or_default();
+    assert_eq!(count, 0, "the first of {first}");
+    setup.target.drain(PATIENCE).unwrap();
+}

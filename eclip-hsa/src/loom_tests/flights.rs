@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicI64, Ordering};
 use loom::thread;
 
-use super::model;
+use super::{Nudge, model};
 use crate::depend::{Clock, Known};
 use crate::flights::{Cargo, Completion, Flights, Pinned, Place, Status, Ticket};
 
@@ -44,15 +44,19 @@ impl Completion for Signal {
 
 /// Counts how often it was completed. Not loom's: counting must not order anything.
 #[derive(Default)]
-struct Counted(Option<std::sync::Arc<Plain>>);
+struct Counted {
+    by: Option<std::sync::Arc<Plain>>,
+    /// Others look at it. Not always, for that takes a lock, which orders more than the rest does.
+    is_watched: bool,
+}
 
 impl Cargo<Signal> for Counted {
     fn is_watched(&self) -> bool {
-        true
+        self.is_watched
     }
 
     fn release(&mut self, complete: Option<&Signal>) {
-        if let (Some(counted), Some(_)) = (self.0.take(), complete) {
+        if let (Some(counted), Some(_)) = (self.by.take(), complete) {
             counted.fetch_add(1, PlainOrdering::Relaxed);
         }
     }
@@ -69,7 +73,7 @@ fn launch_at(table: &Table, completed: &std::sync::Arc<Plain>, place: Place, sil
     if !silent {
         claim.signal().arm(1);
     }
-    claim.cargo(|cargo| cargo.0 = Some(completed.clone()));
+    claim.cargo(|cargo| cargo.by = Some(completed.clone()));
     Some(claim.launch(place, silent, &Clock::default()))
 }
 
@@ -83,11 +87,24 @@ fn whoever_completes_work_does_it_once() {
     model(None, || {
         let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
         let ticket = launch(&table, &completed).unwrap();
-        let device = table.clone();
-        let device = thread::spawn(move || decrement(&device, ticket));
-        let other = table.clone();
-        let other = thread::spawn(move || other.sweep_all());
-        table.poll(ticket);
+        let written = Arc::new(UnsafeCell::new(0));
+        let (device, place) = (table.clone(), written.clone());
+        let device = thread::spawn(move || {
+            // SAFETY: nobody reads it before the work is complete; loom checks that.
+            place.with_mut(|place| unsafe { *place = 1 });
+            decrement(&device, ticket);
+        });
+        let nudge = Nudge::new();
+        let (other, touched) = (table.clone(), nudge.clone());
+        let other = thread::spawn(move || {
+            other.sweep_all();
+            touched.touch();
+        });
+        nudge.touch();
+        if table.poll(ticket) == Status::Done {
+            // SAFETY: as above, whichever thread has completed it.
+            written.with(|written| assert_eq!(unsafe { *written }, 1));
+        }
         device.join().unwrap();
         other.join().unwrap();
         table.sweep_all();
@@ -143,12 +160,15 @@ fn closing_and_completing_do_not_cross() {
 fn looking_and_completing_do_not_cross() {
     model(Some(3), || {
         let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
-        let ticket = launch(&table, &completed).unwrap();
+        let mut claim = table.claim().unwrap();
+        claim.signal().arm(1);
+        claim.cargo(|cargo| *cargo = Counted { by: Some(completed.clone()), is_watched: true });
+        let ticket = claim.launch(Place { start: 0, end: 0, proves: 0 }, false, &Clock::default());
         decrement(&table, ticket);
         let other = table.clone();
         let other = thread::spawn(move || other.sweep_all());
         // Loom's cell reports a look during the release.
-        let seen = table.inspect(ticket, |cargo| cargo.0.is_some());
+        let seen = table.inspect(ticket, |cargo| cargo.by.is_some());
         assert_ne!(seen, Some(false));
         other.join().unwrap();
         assert_eq!(table.inspect(ticket, |_| ()), None);
@@ -168,8 +188,13 @@ fn silent_work_is_complete_after_what_proves_it_and_so_are_its_writes() {
             place.with_mut(|place| unsafe { *place = 1 });
             decrement(&device, loud);
         });
-        let other = table.clone();
-        let other = thread::spawn(move || other.poll(loud));
+        let nudge = Nudge::new();
+        let (other, touched) = (table.clone(), nudge.clone());
+        let other = thread::spawn(move || {
+            other.poll(loud);
+            touched.touch();
+        });
+        nudge.touch();
         if table.poll(silent) == Status::Done {
             // SAFETY: as above.
             written.with(|written| assert_eq!(unsafe { *written }, 1));
@@ -222,7 +247,7 @@ fn what_a_pinned_submission_knew_can_be_read() {
         let launch = move |table: &Table, clock: &Clock| {
             let mut claim = table.claim()?;
             claim.signal().arm(1);
-            claim.cargo(|cargo| cargo.0 = Some(completed.clone()));
+            claim.cargo(|cargo| cargo.by = Some(completed.clone()));
             Some(claim.launch(Place { start: 0, end: 0, proves: 0 }, false, clock))
         };
         let ticket = launch(&table, &knew(3)).unwrap();

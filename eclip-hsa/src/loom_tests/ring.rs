@@ -8,9 +8,10 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 
-use super::model;
+use super::{Nudge, model};
 use crate::clock::SharedClock;
 use crate::depend::{Clock, Known};
+use crate::failures::{Failures, Unharmed};
 use crate::free_list::FreeList;
 use crate::kernarg_ring::{KernargRing, UNIT};
 use crate::packet::{Barrier, Header, PACKET_DWORDS, Packet, PacketKind};
@@ -273,20 +274,22 @@ fn promised_slots_are_there_when_they_are_taken() {
 }
 
 #[test]
-fn promised_slots_are_not_given_to_others_until_they_are_given_back() {
+fn promised_slots_are_not_given_to_others() {
     model(None, || {
         let ring = Arc::new(Ring::new(Device::new(2), 0));
         let other = ring.clone();
         let other = thread::spawn(move || push(&other, &[1]));
         let promised = ring.promise(2);
         if promised.is_ok() {
-            ring.give_back(2);
+            let start = ring.reserve_promised(2);
+            fill(&ring, start, &[2, 3]);
         }
         let pushed = other.join().unwrap();
-        assert!(promised.is_ok() || pushed == Ok(0));
-        let count = u64::from(pushed.is_ok());
-        assert_eq!(ring.promise(3 - count), Err(if count == 0 { Refused::TooLarge } else { Refused::Full }));
-        assert_eq!(ring.promise(2 - count), Ok(()), "nothing of the first promise is left");
+        assert_ne!(promised.is_ok(), pushed.is_ok(), "there is room for one of the two");
+        let count = if pushed.is_ok() { 1 } else { 2 };
+        check_all_published(&ring, count);
+        assert_eq!(ring.promise(3 - count), Err(Refused::Full));
+        assert_eq!(ring.promise(2 - count), Ok(()), "nothing else is promised");
     });
 }
 
@@ -295,8 +298,9 @@ fn what_a_queue_knows_is_about_packets_behind_it() {
     model(Some(3), || {
         let ring = Arc::new(Ring::new(Device::new(4), 0));
         let known = Arc::new(SharedClock::default());
+        let nudge = Nudge::new();
         let producers = [7u64, 9].map(|awaited| {
-            let (ring, known) = (ring.clone(), known.clone());
+            let (ring, known, nudge) = (ring.clone(), known.clone(), nudge.clone());
             thread::spawn(move || {
                 // As a submission does it: what is known is read first, what becomes true is written down last.
                 let start = ring.reserve(1).unwrap();
@@ -305,9 +309,11 @@ fn what_a_queue_knows_is_about_packets_behind_it() {
                 learnt.raise(0, Known { below: awaited, next: 0 });
                 known.learn(&learnt);
                 known.raise_barrier(start + 1);
+                nudge.touch();
                 (start, awaited)
             })
         });
+        nudge.touch();
         let (barrier, clock) = (known.barrier(), known.now());
         let start = ring.reserve(1).unwrap();
         let before = producers.map(|producer| producer.join().unwrap());
@@ -375,6 +381,42 @@ fn the_host_and_work_never_have_a_block_at_once() {
         group.leave();
         host.join().unwrap();
         assert_eq!((turn.take(WRITER), turn.enter().is_err()), (Ok(()), true), "both have let go");
+    });
+}
+
+#[test]
+fn a_failure_that_overtakes_a_submission_is_found() {
+    model(None, || {
+        let (failures, unharmed) = (Arc::new(Failures::default()), Arc::new(Unharmed::default()));
+        let (lost, pending) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (theirs, work) = (failures.clone(), lost.clone());
+        let other_queue = thread::spawn(move || {
+            work.store(1, Ordering::Release);
+            theirs.note();
+        });
+        let submit = {
+            let (failures, unharmed) = (failures.clone(), unharmed.clone());
+            let (lost, pending) = (lost.clone(), pending.clone());
+            move || {
+                let before = failures.count();
+                if lost.load(Ordering::Acquire) == 0 {
+                    pending.store(1, Ordering::Release);
+                    unharmed.note_waiting(&failures, before);
+                }
+            }
+        };
+        let submit = thread::spawn(submit);
+        let search = || {
+            let waits = pending.load(Ordering::Acquire) == 1;
+            (waits && lost.load(Ordering::Acquire) == 1).then_some(())
+        };
+        // Somebody looks at any time, and remembers if he finds nothing.
+        unharmed.look(&failures, search);
+        other_queue.join().unwrap();
+        submit.join().unwrap();
+        let is_lost = pending.load(Ordering::Relaxed) == 1;
+        assert_eq!(unharmed.look(&failures, search).is_some(), is_lost);
+        assert!(is_lost || unharmed.is_sure(&failures));
     });
 }
 

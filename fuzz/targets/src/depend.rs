@@ -6,7 +6,7 @@
 //! complete; a barrier-AND holds up what is behind it until all that it names is complete).
 
 use arbitrary::{Result, Unstructured};
-use eclip_hsa::depend::{Clock, Dep, Known, NO_LANE, Stamp, View, decide};
+use eclip_hsa::depend::{Clock, Clocked, Dep, Extent, Known, NO_LANE, Stamp, View, decide, enter};
 use eclip_hsa::packet::BARRIER_DEPENDENCIES;
 
 /// Submissions that a graph has at most: a set of them is a word.
@@ -20,7 +20,7 @@ type Set = u128;
 /// A submission.
 struct Submission {
     queue: usize,
-    dep: Dep,
+    dep: Clocked,
     /// Everything that is complete when it is, itself included.
     implies: Set,
     complete: bool,
@@ -48,6 +48,15 @@ pub fn depend(data: &[u8]) {
     }
 }
 
+/// What a group is made of.
+struct Form {
+    /// None: a barrier.
+    kernels: u64,
+    concurrent: bool,
+    /// A barrier packet with the bit behind the kernels tells of their end.
+    marker: bool,
+}
+
 struct Graph {
     queues: Vec<Queue>,
     submissions: Vec<Submission>,
@@ -73,8 +82,12 @@ impl Graph {
             return self.complete(input);
         }
         let queue = usize::from(action & 3);
-        let kernels = 1 + u64::from(action >> 2 & 3);
-        let concurrent = action & 0x10 != 0;
+        let more: u8 = input.arbitrary()?;
+        let form = Form {
+            kernels: u64::from(action >> 2 & 3),
+            concurrent: action & 0x10 != 0,
+            marker: more & 1 == 1,
+        };
         let count = input.int_in_range(0..=if action & 0x20 != 0 { 40u8 } else { 6 })?;
         let mut after = Vec::new();
         if !self.submissions.is_empty() {
@@ -82,7 +95,7 @@ impl Graph {
                 after.push(usize::from(input.arbitrary::<u8>()?) % self.submissions.len());
             }
         }
-        self.submit(queue, kernels, concurrent, &after, input.arbitrary()?);
+        self.submit(queue, form, &after, input.arbitrary()?);
         Ok(())
     }
 
@@ -102,14 +115,15 @@ impl Graph {
     }
 
     /// Submits a group. `late` says of which dependencies the library has not noticed yet that they are complete.
-    fn submit(&mut self, at: usize, kernels: u64, concurrent: bool, after: &[usize], late: u8) {
+    fn submit(&mut self, at: usize, form: Form, after: &[usize], late: u8) {
         let number = self.submissions.len();
-        let deps: Vec<Dep> = after
+        let deps: Vec<Clocked> = after
             .iter()
             .enumerate()
             .map(|(place, &other)| {
                 let noticed = self.submissions[other].complete && late >> (place % 8) & 1 == 0;
-                Dep { pending: !noticed, ..self.submissions[other].dep }
+                let Clocked { dep, clock } = self.submissions[other].dep;
+                Clocked { dep: Dep { pending: !noticed, ..dep }, clock }
             })
             .collect();
         let mut named = deps.clone();
@@ -117,27 +131,27 @@ impl Graph {
 
         // What was decided: nothing invented, everything accounted for, own work by the barrier bit alone.
         let own = self.queues[at].view.queue;
-        for dep in &named {
+        for Clocked { dep, .. } in &named {
             assert!(dep.pending && dep.stamp.queue != own, "a barrier for what needs none: {dep:?}");
-            let times = named.iter().filter(|other| other.stamp == dep.stamp).count();
+            let times = named.iter().filter(|other| other.dep.stamp == dep.stamp).count();
             assert_eq!(times, 1, "named twice");
         }
         if deps.len() <= 32 {
-            let proved = |dep: &Dep| named.iter().any(|by| by.clock.covers(&dep.stamp));
+            let proved = |dep: &Clocked| named.iter().any(|by| by.clock.covers(&dep.dep.stamp));
             assert!(!named.iter().any(proved), "a barrier for what another one proves: {named:?}");
         }
         let e = decision.elided;
         let by_bit = deps.len() as u64 - named.len() as u64 - (e.complete + e.epoch + e.waited + e.newest);
         assert_eq!(decision.barrier_bit, by_bit > 0, "{decision:?}");
-        assert_eq!(decision.elsewhere, deps.iter().any(|dep| dep.elsewhere));
-        let own_left = |dep: &Dep| {
+        assert_eq!(decision.elsewhere, deps.iter().any(|dep| dep.dep.elsewhere));
+        let own_left = |Clocked { dep, .. }: &Clocked| {
             dep.pending && dep.stamp.queue == own && dep.stamp.end >= self.queues[at].view.barrier
         };
         assert!(!decision.barrier_bit || deps.iter().any(own_left), "a barrier bit for nothing");
 
         // What the packets really order: what is complete before the group's first kernel is launched.
         let number_of = |stamp: &Stamp| {
-            self.submissions.iter().position(|s| s.dep.stamp == *stamp).expect("a submitted one is named")
+            self.submissions.iter().position(|s| s.dep.dep.stamp == *stamp).expect("a submitted one is named")
         };
         let mut before = self.queues[at].launched_after;
         if decision.barrier_bit {
@@ -146,7 +160,7 @@ impl Graph {
             }
         }
         for dep in &named {
-            before |= self.submissions[number_of(&dep.stamp)].implies;
+            before |= self.submissions[number_of(&dep.dep.stamp)].implies;
         }
         let done = self.done();
         for &other in after {
@@ -156,54 +170,56 @@ impl Graph {
             );
         }
 
-        // What the library keeps of it.
-        let queue = &mut self.queues[at];
+        // The packets: barriers, kernels, a marker. The bit is in the first kernel, or in the last barrier if there is none.
+        let bit = decision.barrier_bit;
         let barriers = named.len().div_ceil(BARRIER_DEPENDENCIES) as u64;
-        let first = queue.next;
-        queue.next += barriers + kernels;
-        if decision.barrier_bit {
-            // The first kernel carries it.
-            queue.view.barrier = first + barriers;
+        let (in_order, marker) = (!form.concurrent && form.kernels > 1, form.marker && form.kernels > 0);
+        let barriers = if form.kernels == 0 { barriers.max(1) } else { barriers };
+        let last = barriers + form.kernels + u64::from(marker) - 1;
+        let last_barrier =
+            if marker || in_order || bit && form.kernels == 0 { Some(last) } else { bit.then_some(barriers) };
+        let ends_in_barrier = marker || form.kernels == 0;
+        let extent = Extent { last, last_barrier, newest_barrier: last_barrier, ends_in_barrier };
+
+        // What is true of them: a later barrier bit waits for all that is older, and nothing gets past a barrier packet.
+        let queue = &mut self.queues[at];
+        let mut launched_after = before;
+        if marker || in_order {
+            queue.all.iter().for_each(|&earlier| launched_after |= self.submissions[earlier].implies);
         }
-        if !concurrent && kernels > 1 {
-            queue.view.barrier = queue.next - 1;
-            // The kernels before it are this group's own; everything older is proved by that bit, too.
-            for &earlier in &queue.all {
-                before |= self.submissions[earlier].implies;
-            }
+        let implies = launched_after | 1 << number;
+        if ends_in_barrier {
+            launched_after = implies;
         }
-        for dep in &named {
-            queue.view.clock.complete(&dep.stamp);
-            queue.view.clock.join(&dep.clock);
-        }
-        let stamp = Stamp {
-            queue: queue.view.queue,
-            lane: queue.lane,
-            end: queue.next - 1,
-            proves: queue.view.barrier,
-        };
+
+        // What the library keeps of them.
+        let entry = enter(queue.view.barrier, queue.next, &extent);
+        queue.next += last + 1;
+        queue.view.learn(&named);
         let clock = queue.view.clock;
-        queue.launched_after = before;
+        queue.view.barrier = entry.barrier.unwrap_or(queue.view.barrier);
+        if let Some(known) = entry.known {
+            queue.view.clock.raise(queue.lane, known);
+        }
+        let stamp = Stamp { queue: queue.view.queue, lane: queue.lane, end: entry.end, proves: entry.proves };
+        queue.launched_after = launched_after;
         queue.all.push(number);
+        let dep = Dep { stamp, pending: true, elsewhere: number.is_multiple_of(7) };
+        let dep = Clocked { dep, clock };
+        self.submissions.push(Submission { queue: at, dep, implies, complete: false });
         self.check_knowledge(at);
-        self.submissions.push(Submission {
-            queue: at,
-            dep: Dep { stamp, pending: true, elsewhere: number.is_multiple_of(7), clock },
-            implies: before | 1 << number,
-            complete: false,
-        });
     }
 
     /// Whatever the library believes to be complete before what a queue launches next really is.
     fn check_knowledge(&self, at: usize) {
         let queue = &self.queues[at];
         for (number, submission) in self.submissions.iter().enumerate() {
-            let believed = queue.view.clock.covers(&submission.dep.stamp)
-                || submission.queue == at && submission.dep.stamp.end < queue.view.barrier;
-            let lane_is_shared = submission.dep.stamp.lane == NO_LANE;
+            let believed = queue.view.clock.covers(&submission.dep.dep.stamp)
+                || submission.queue == at && submission.dep.dep.stamp.end < queue.view.barrier;
+            let no_lane = submission.dep.dep.stamp.lane == NO_LANE;
             assert!(
                 !believed || queue.launched_after >> number & 1 == 1,
-                "queue {at} takes {number} for complete (no lane: {lane_is_shared})"
+                "queue {at} takes {number} for complete (no lane: {no_lane})"
             );
         }
         // Knowledge about a lane without packets would be about nobody.
