@@ -31,6 +31,9 @@ pub(crate) struct Block {
 /// queue is idle.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the host waits for threads that were interrupted while they completed work.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(100);
+
 // SAFETY: `address` is memory that any thread may use; `turn` decides who may when.
 unsafe impl Send for Block {}
 // SAFETY: as for Send.
@@ -149,7 +152,7 @@ impl Block {
         let lease = match self.try_lease(kind) {
             Ok(lease) => lease,
             Err(_) => {
-                self.agent.runtime().sweep_queues();
+                self.agent.runtime().settle_queues(SETTLE_PATIENCE);
                 self.try_lease(kind)?
             }
         };

@@ -351,6 +351,22 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
         if found == 0 { 0 } else { found + (0..fresh).filter(done).count() as u32 }
     }
 
+    /// Waits until what other threads are completing right now is complete, so that what it kept alive is free: a few instructions, unless
+    /// such a thread was interrupted. At most until `end`.
+    pub(crate) fn settle(&self, end: std::time::Instant) {
+        // Relaxed: only how far to look.
+        let fresh = self.fresh.load(Ordering::Relaxed) as usize;
+        for slot in &self.slots[..fresh] {
+            // Acquire: pairs with the retirement; the cargo is gone.
+            let state = || State(slot.state.load(Ordering::Acquire));
+            let generation = state().generation();
+            let retiring = |now: State| now.generation() == generation && now.phase() == Phase::Retiring;
+            while retiring(state()) && std::time::Instant::now() < end {
+                std::thread::yield_now();
+            }
+        }
+    }
+
     fn pending_in(&self, index: u32) -> Option<Ticket> {
         let slot = &self.slots[index as usize];
         // Acquire: pairs with the launch, so the place and the signal are there.

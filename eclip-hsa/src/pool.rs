@@ -66,12 +66,20 @@ impl PoolBuilder {
     /// Creates all queues and sets their masks, or creates none.
     ///
     /// # Errors
-    /// As [`QueueBuilder::create`]; [`Error::Invalid`] for no queues or two of the same label.
+    /// As [`QueueBuilder::create`]; [`Error::Invalid`] for no queues or two of the same label, [`Error::WrongAgent`] for another
+    /// GPU's builder given in [`PoolBuilder::each`].
     pub fn build(self) -> Result<Pool> {
         if self.template.mask.is_some() {
             return Err(Error::Invalid(
                 "a mask given in PoolBuilder::each: give each queue its own with masked".into(),
             ));
+        }
+        if !self.template.agent.is(&self.agent) {
+            return Err(Error::WrongAgent {
+                what: "the queue builder given in PoolBuilder::each",
+                made_for: self.template.agent.to_string(),
+                used_on: self.agent.to_string(),
+            });
         }
         if self.queues.is_empty() {
             return Err(Error::Invalid("a pool without queues: add some with masked or unmasked".into()));

@@ -459,6 +459,10 @@ impl Sweep for QueueState {
         }
     }
 
+    fn settle(&self, end: Instant) {
+        self.flights.settle(end);
+    }
+
     fn is_open_on(&self, agent: hsa_agent_t) -> bool {
         // Acquire: pairs with the release in `close`.
         self.parts.agent.handle().handle == agent.handle && !self.closed.load(Ordering::Acquire)

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hsa_sys::*;
 
@@ -50,6 +50,8 @@ struct Inner {
 pub(crate) trait Sweep: Send + Sync {
     /// Completes what is finished, so that buffers come back.
     fn sweep(&self);
+    /// Waits for other threads that are completing something right now, at most until `end`.
+    fn settle(&self, end: Instant);
     /// Whether it occupies a hardware queue of this agent.
     fn is_open_on(&self, agent: hsa_agent_t) -> bool;
     /// Whether nothing is in flight.
@@ -208,6 +210,20 @@ impl Runtime {
 
     /// Completes what is finished on every queue.
     pub(crate) fn sweep_queues(&self) {
+        self.each_queue(|queue| queue.sweep());
+    }
+
+    /// As [`Runtime::sweep_queues`]; and what other threads are completing at the moment is complete afterwards, unless that takes longer
+    /// than `patience`.
+    pub(crate) fn settle_queues(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        self.each_queue(|queue| {
+            queue.sweep();
+            queue.settle(end);
+        });
+    }
+
+    fn each_queue(&self, look: impl Fn(&dyn Sweep)) {
         // One by one, so that the lock is not held meanwhile and nothing is allocated. If queues go meanwhile, one may be left out.
         for index in 0.. {
             let queue = {
@@ -216,7 +232,7 @@ impl Runtime {
                 queue.upgrade()
             };
             if let Some(queue) = queue {
-                queue.sweep();
+                look(&*queue);
             }
         }
     }

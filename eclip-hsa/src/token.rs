@@ -113,7 +113,10 @@ impl Token {
         loop {
             if let Some(time) = cell.get() {
                 let label = self.queue.label();
-                return time.ok_or_else(|| Error::Invalid(format!("ROCr gave no times for work on {label}")));
+                return time.ok_or_else(|| match self.status() {
+                    Err(failure) => failure.into(),
+                    Ok(_) => Error::Invalid(format!("ROCr gave no times for work on {label}")),
+                });
             }
             if self.status()? != Status::Done || begin.elapsed() > Duration::from_secs(1) {
                 return Err(Error::Timeout {

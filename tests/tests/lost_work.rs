@@ -168,3 +168,15 @@ fn a_loss_is_told_whatever_failed_before_it() {
         dead.report_error(1);
     }
 }
+
+#[test]
+fn lost_work_has_no_times_but_an_error_that_says_why() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let queue = Queue::builder(&gpu.agent).profiling().drain_timeout(Duration::ZERO).create().unwrap();
+    sim.processor().stall_queue(newest_queue(&sim)).unwrap();
+    let token = barrier(&queue, &[]);
+    drop(queue);
+    let time = token.gpu_time();
+    assert!(matches!(time, Err(Error::Failed(_))), "{time:?}");
+}

@@ -143,3 +143,11 @@ fn a_queue_that_could_not_be_replaced_stays_dead_and_says_so() {
     pool.replace(0).unwrap();
     pool[0].barrier_and(&[], PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
 }
+
+#[test]
+fn a_template_of_another_agent_is_refused() {
+    let gpu = gpu();
+    let other = eclip_hsa::Runtime::new().unwrap().gpu(0).unwrap();
+    let built = Pool::builder(&gpu.agent).unmasked("one").each(|_| Queue::builder(&other)).build();
+    assert!(matches!(built, Err(Error::WrongAgent { .. })), "{built:?}");
+}

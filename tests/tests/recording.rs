@@ -227,3 +227,39 @@ fn a_request_waits_only_for_what_its_queues_can_see() {
     let own = [silent(&queues[0])];
     recording.on(&queues).after(&own).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
 }
+
+#[test]
+fn the_buffers_of_a_request_are_the_hosts_as_soon_as_its_token_is_done() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let gpu = gpu();
+    let queues = queues(&gpu, 3);
+    let vector = gpu.module("vector");
+    let fill = vector.kernel("fill_u32").unwrap();
+    let buffers: Vec<_> = (0..3).map(|_| gpu.agent.alloc_host::<u32>(N as usize).unwrap()).collect();
+    let mut recorder = Recording::builder(&gpu.agent);
+    let mut last = None;
+    for (queue, out) in buffers.iter().enumerate() {
+        let group = KernelGroup::of(fill.dispatch([N, 1, 1], [256, 1, 1]).arg(out).arg(3u32).arg(N)).unwrap();
+        last = Some(recorder.add(&group, queue, last.as_slice()).unwrap());
+    }
+    let recording = recorder.build().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            // Other threads complete shares of the request, too, and may be interrupted while they do.
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    queues.iter().for_each(|queue| drop(queue.unfinished()));
+                }
+            });
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..800 {
+                recording.on(&queues).submit(PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
+                buffers.iter().for_each(|buffer| assert_eq!(buffer.map().unwrap()[0], 3));
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        result.unwrap();
+    });
+}
