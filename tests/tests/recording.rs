@@ -193,7 +193,7 @@ fn a_request_that_waits_and_does_not_fit_leaves_no_barrier_behind() {
     for (kernels, fits) in [(63, false), (62, true)] {
         let mut recorder = Recording::builder(&gpu.agent);
         recorder.add(&group, 0, &[]).unwrap();
-        (0..kernels).for_each(|_| drop(recorder.add(&group, 1, &[]).unwrap()));
+        (0..kernels).for_each(|_| _ = recorder.add(&group, 1, &[]).unwrap());
         let recording = recorder.build().unwrap();
         sim.processor().stall_queue(id).unwrap();
         let after = [slow.barrier_and(&[], PATIENCE).unwrap()];
@@ -247,7 +247,7 @@ fn the_buffers_of_a_request_are_the_hosts_as_soon_as_its_token_is_done() {
             // Other threads complete shares of the request, too, and may be interrupted while they do.
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    queues.iter().for_each(|queue| drop(queue.unfinished()));
+                    queues.iter().for_each(|queue| _ = queue.unfinished());
                 }
             });
         }
