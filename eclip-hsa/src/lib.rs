@@ -46,7 +46,8 @@
 //!
 //! # Soundness
 //! A kernel can write anywhere, so loading code is `unsafe`, in one place: [`Module::from_file`] and [`Module::from_bytes`].
-//! Whoever loads a module vouches that its kernels keep to the buffers and counts that they are given. Everything after that is
+//! Whoever loads a module vouches that its kernels keep to the buffers and counts that they are given. So is taking in what somebody else
+//! made: [`Arg::foreign`], [`ForeignSignal::new`], [`QueueBuilder::adopt`]. Everything after that is
 //! safe: work in flight owns the buffers and code that it uses, even if its token is forgotten; the host cannot get at a
 //! buffer in flight; a dropped queue drains its work or fails it, and the hardware is off it before anything is freed.
 //!
@@ -54,11 +55,11 @@
 //! Every error says what, where and what to do. A queue's error is sticky, and every token of its unfinished work ends with it;
 //! a memory fault takes the whole GPU from the process, as the driver does. A forked child cannot use what its parent made here,
 //! nor drop it: the driver gives it none of the parent's queues or memory. Calls that wait take a time limit, but for
-//! [`Token::wait`].
+//! [`Token::wait`] and for copies and fills of buffers, which ROCr does: they end with the copy or with the GPU's loss.
 //!
 //! # What it does not do
-//! It starts no threads and has no global state besides ROCr's own. What it allocates unasked is host memory: kernargs for each
-//! queue, and a block of up to 4 MiB while a buffer of the GPU is copied. It does not compile kernels, and it does not depend on HIP.
+//! It starts no threads unasked ([`Completions`] is one) and has no global state besides ROCr's own. What it allocates unasked is host
+//! memory: kernargs for each queue, group and replay in flight, and a block of up to 4 MiB while a buffer of the GPU is copied. It does not compile kernels, and it does not depend on HIP.
 
 mod agent_info;
 mod block;
