@@ -158,7 +158,9 @@ impl Block {
         };
         // Relaxed: whoever set it is over, which `try_lease` has acquired.
         if self.unflushed.load(Ordering::Relaxed) {
-            self.agent.runtime().flush(self.agent.handle(), FLUSH_PATIENCE)?;
+            if !self.agent.runtime().flush(self.agent.handle(), FLUSH_PATIENCE)? {
+                write_back(&self.agent)?;
+            }
             self.unflushed.store(false, Ordering::Relaxed);
         }
         Ok(lease)
@@ -179,6 +181,16 @@ impl Block {
     fn busy(&self, state: &'static str) -> Error {
         Error::BufferBusy { address: self.address as u64, bytes: self.bytes, state }
     }
+}
+
+/// Writes back the agent's caches without any queue of ours: ROCr fills memory with a kernel on a queue of its own, whose packet releases
+/// at system scope (`BlitKernel::PopulateQueue` in its `amd_blit_kernel.cpp`).
+#[cold]
+fn write_back(agent: &Agent) -> Result<()> {
+    let word = Block::new(agent, agent, PoolKind::CoarseGrained, 4)?;
+    // SAFETY: the block is ours, one word long at least, and nothing uses it yet.
+    let status = unsafe { (agent.runtime().hsa().hsa_amd_memory_fill)(word.address().cast(), 0, 1) };
+    agent.runtime().check("hsa_amd_memory_fill", status)
 }
 
 impl Drop for Block {

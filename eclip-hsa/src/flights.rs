@@ -6,7 +6,7 @@
 //! later one is whose epoch proves it. Signals are made once per slot and reused, and so is the memory of the cargo.
 //!
 //! Any thread may call anything. Nobody waits here, but for the few instructions in which another thread looks at what a
-//! submission waits for ([`Flights::inspect`]): every transition is one compare-exchange on the slot's state word, and the thread that wins it owns what follows.
+//! submission waits for ([`Flights::inspect`]), or completes it ([`Flights::settle`]): every transition is one compare-exchange on the slot's state word, and the thread that wins it owns what follows.
 
 use crate::depend::Clock;
 use crate::free_list::FreeList;

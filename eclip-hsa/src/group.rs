@@ -190,9 +190,12 @@ impl<'a> Submission<'a> {
     /// Submits if there is room now. Never waits.
     ///
     /// # Errors
-    /// [`Error::WouldBlock`] if there is no room (nothing was reserved), [`Error::TooLarge`] if there never will be,
+    /// [`Error::WouldBlock`] if there is no room (nothing was reserved), [`Error::TooLarge`] if there never will be (work of
+    /// [`Visibility::Queue`] that is larger than a quarter of the ring takes one packet more),
     /// [`Error::BufferBusy`] if the host has mapped a buffer, [`Error::Failed`] if the queue is dead or something waited for was lost,
-    /// [`Error::NotVisible`] for a token that this queue cannot wait for, [`Error::Arguments`] for a patch that does not fit.
+    /// [`Error::NotVisible`] for a token that this queue cannot wait for, [`Error::WrongAgent`] for a group or a patch's buffer of another
+    /// GPU, [`Error::Arguments`] for a patch that does not fit, [`Error::Invalid`] for a patch of a kernel that there is not and for a token of
+    /// another runtime, [`Error::Hsa`] if ROCr has no signal left.
     #[inline]
     pub fn try_submit(self) -> Result<Token> {
         try_submit(self.queue.state(), &self.order)

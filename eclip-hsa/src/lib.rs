@@ -79,11 +79,11 @@
 //! token of its unfinished work ends with it, and so does whatever waits for that work on other queues, which die with it; the others
 //! go on. A memory fault takes the whole GPU from the process, as the driver does. A forked child cannot use what its parent made here,
 //! nor drop it: the driver gives it none of the parent's queues or memory. Calls that wait take a time limit, but for
-//! [`Token::wait`].
+//! [`Token::wait`] and for copies and fills of buffers, which ROCr does: they end with the copy or with the GPU's loss.
 //!
 //! # What it does not do
 //! It starts no thread unless somebody asks for one ([`Completions`]) and has no global state besides ROCr's own. What it allocates
-//! unasked is host memory: kernargs for each queue, and a block of up to 4 MiB while a buffer of the GPU is copied. It does not
+//! unasked is host memory: kernargs for each queue, group and replay in flight, and a block of up to 4 MiB while a buffer of the GPU is copied. It does not
 //! compile kernels, and it does not depend on HIP.
 
 mod agent_info;

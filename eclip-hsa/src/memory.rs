@@ -89,7 +89,8 @@ impl<T: Pod> Buffer<T> {
     /// Copies `items` to the beginning of the buffer.
     ///
     /// # Errors
-    /// [`Error::BufferBusy`] while work in flight or a mapping has the buffer, [`Error::Range`] for too many items.
+    /// [`Error::BufferBusy`] while work in flight or a mapping has the buffer, [`Error::Range`] for too many items, [`Error::Failed`] if the
+    /// GPU was lost, [`Error::Hsa`] if ROCr cannot copy.
     pub fn write(&self, items: &[T]) -> Result<()> {
         self.write_at(0, items)
     }

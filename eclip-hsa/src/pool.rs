@@ -1,7 +1,7 @@
 //! The pool: a fixed set of queues, each with its CU mask set once, at start-up.
 //!
 //! Setting a queue's mask is an ioctl that stops queues on the whole device (55 us at worst on an MI50, more than many
-//! kernels), so it never happens after the pool was built: work moves between queues instead. Any thread may use
+//! kernels), so the pool never does it again: work moves between queues instead. Any thread may use
 //! the queues; replacing one needs the pool for oneself.
 
 use std::fmt;

@@ -1,6 +1,7 @@
 //! One AQL queue of ours, as its owner sees it.
 //!
-//! A [`Queue`] is owned by one place and used from any number of threads. Its CU mask is set once, when it is created.
+//! A [`Queue`] is owned by one place and used from any number of threads. Its CU mask is set once, when it is created
+//! (but for [`Queue::remask`]).
 //! Dropping it waits for unfinished work that can still finish (or gives up after a time), then destroys the hardware queue:
 //! from then on the device touches nothing of it, and tokens of lost work say so.
 
@@ -85,15 +86,15 @@ impl Queue {
         self.state.failure()
     }
 
-    /// Waits until everything submitted so far is complete.
+    /// Waits until nothing is unfinished. What others go on submitting meanwhile is waited for, too.
     ///
     /// # Errors
-    /// [`crate::Error::Timeout`], or [`crate::Error::Failed`] if the queue is dead.
+    /// [`crate::Error::Timeout`], or [`crate::Error::Failed`] if something will never be complete.
     pub fn drain(&self, timeout: Duration) -> Result<()> {
         self.state.drain(timeout)
     }
 
-    /// Waits until everything submitted so far is complete, then gives the queue another CU mask. This is what the rest of the library
+    /// As [`Queue::drain`], then gives the queue another CU mask. What others submit in between may run under either mask. This is what the rest of the library
     /// avoids: an ioctl that takes longer than many kernels (55 us at worst on an MI50) and stops the queue, or all queues, meanwhile.
     ///
     /// # Errors

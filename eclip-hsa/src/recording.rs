@@ -70,7 +70,8 @@ impl Recording {
         self.request.kernels()
     }
 
-    /// Packets of one replay: kernels, barriers, and one more on each queue that tells when its share is complete.
+    /// Packets of one replay: kernels, barriers, and on each queue one more that tells when its share is complete. On the last queue that one
+    /// waits for all others: one for each five of them. What [`Replay::after`] needs is not counted.
     pub fn packets(&self) -> usize {
         self.request.packets()
     }
@@ -163,7 +164,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Submits the whole request if there is room for all of it on every queue now. Never waits. The token stands for the whole
-    /// request, and is visible to everybody.
+    /// request, and is visible to everybody; it has no times.
     ///
     /// # Errors
     /// As [`crate::Submission::try_submit`]; [`Error::Invalid`] if a queue number is beyond `queues`, if two numbers are one queue, or for an adopted

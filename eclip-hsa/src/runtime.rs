@@ -237,23 +237,16 @@ impl Runtime {
         }
     }
 
-    /// Writes back an agent's caches, so that the host sees what complete work has written. Through an idle queue if there is one.
-    pub(crate) fn flush(&self, agent: hsa_agent_t, patience: Duration) -> Result<()> {
+    /// Writes back an agent's caches, so that the host sees what complete work has written. Through an idle queue if there is one. False if
+    /// no queue could do it: all are gone, dead, or held up for longer than `patience`.
+    pub(crate) fn flush(&self, agent: hsa_agent_t, patience: Duration) -> Result<bool> {
         if let Some(failure) = self.memory_fault(agent) {
             return Err(failure.into());
         }
         let mut queues = self.queues();
         queues.retain(|queue| queue.is_open_on(agent));
         queues.sort_by_key(|queue| !queue.is_idle());
-        // Without a queue nothing is left in the caches: the driver writes them back when it takes a queue from the hardware.
-        let mut done = Ok(());
-        for queue in queues {
-            done = queue.flush(patience);
-            if done.is_ok() {
-                break;
-            }
-        }
-        done
+        Ok(queues.iter().any(|queue| queue.flush(patience).is_ok()))
     }
 
     /// Numbers for queues.

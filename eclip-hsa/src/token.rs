@@ -96,7 +96,7 @@ impl Token {
     }
 
     /// When the GPU began and ended the work (of a group: began its first packet and ended its last), if the queue was made with
-    /// [`crate::QueueBuilder::profiling`] and the work has a signal.
+    /// [`crate::QueueBuilder::profiling`] and the work has a signal. Replays of recordings are not measured.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the queue does not measure or the work is of [`Visibility::Queue`], [`Error::Timeout`] if the work is not complete

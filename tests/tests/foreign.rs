@@ -175,3 +175,18 @@ fn a_reported_error_ends_an_adopted_queues_work() {
     // SAFETY: the signal is alive.
     unsafe { (gpu.agent.runtime().hsa().hsa_signal_store_screlease)(gate, 0) };
 }
+
+#[test]
+fn the_host_reads_what_work_wrote_on_an_adopted_queue_that_was_given_up() {
+    let gpu = gpu();
+    let theirs = Theirs::new(&gpu);
+    let fill = gpu.module("vector").kernel("fill_u32").unwrap();
+    let out = gpu.agent.alloc::<u32>(256).unwrap();
+    let group =
+        KernelGroup::of(fill.dispatch([256, 1, 1], [64, 1, 1]).arg(&out).arg(7u32).arg(256u32)).unwrap();
+    // SAFETY: the queue is alive until the end, and everybody uses the index functions.
+    let ours = unsafe { Queue::builder(&gpu.agent).adopt(theirs.raw) }.unwrap();
+    group.on(&ours).visibility(eclip_hsa::Visibility::Agent).submit(PATIENCE).unwrap();
+    drop(ours);
+    assert_eq!(out.to_vec().unwrap(), [7; 256]);
+}

@@ -249,7 +249,7 @@ fn the_buffers_of_a_request_are_the_hosts_as_soon_as_its_token_is_done() {
             // Other threads complete shares of the request, too, and may be interrupted while they do.
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    queues.iter().for_each(|queue| drop(queue.unfinished()));
+                    queues.iter().for_each(|queue| _ = queue.unfinished());
                 }
             });
         }

@@ -125,3 +125,43 @@ fn the_end_of_silent_work_is_told_although_nobody_holds_what_proves_it() {
     }
     silent.result().unwrap().unwrap();
 }
+
+#[test]
+fn the_host_reads_what_work_wrote_while_its_queue_goes_away() {
+    let gpu = gpu();
+    for value in 0..200u32 {
+        let out = gpu.agent.alloc::<u32>(N as usize).unwrap();
+        let queue = gpu.queue();
+        let token =
+            fill(&gpu, &out, value).on(&queue).visibility(Visibility::Agent).submit(PATIENCE).unwrap();
+        while token.result().is_none() {
+            std::thread::yield_now();
+        }
+        // Just going away, or gone.
+        let gone = std::thread::spawn(move || drop(queue));
+        if value % 2 == 0 {
+            gone.join().unwrap();
+        }
+        assert_eq!(out.to_vec().unwrap(), [value; N as usize]);
+    }
+}
+
+#[test]
+fn the_host_reads_what_work_wrote_although_every_queue_is_dead_or_held_up() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    for held_up in [false, true] {
+        let out = gpu.agent.alloc::<u32>(N as usize).unwrap();
+        let queue = Queue::builder(&gpu.agent).drain_timeout(std::time::Duration::ZERO).create().unwrap();
+        let token = fill(&gpu, &out, 7).on(&queue).visibility(Visibility::Agent).submit(PATIENCE).unwrap();
+        while token.result().is_none() {
+            std::thread::yield_now();
+        }
+        if held_up {
+            sim.processor().stall_queue(newest_queue(&sim)).unwrap();
+        } else {
+            queue.report_error(1);
+        }
+        assert_eq!(out.to_vec().unwrap(), [7; N as usize], "held up: {held_up}");
+    }
+}

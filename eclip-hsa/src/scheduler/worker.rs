@@ -101,7 +101,8 @@ impl Worker {
     /// [`Worker::end_request`] are for that.
     ///
     /// # Errors
-    /// Nothing has happened then, and the same kernel can be submitted again: [`Error::WouldBlock`] if there was no room,
+    /// The kernel was not submitted then, and can be submitted again (its queue may have its new mask already, and the work before it a
+    /// marker): [`Error::WouldBlock`] if there was no room,
     /// [`Error::Failed`] if its queue is dead or what it waits for is lost, [`Error::BufferBusy`] if the host has mapped a buffer of it,
     /// [`Error::Invalid`] for a kernel that another worker prepared.
     #[inline]
