@@ -110,16 +110,26 @@ impl Request {
         (parts[part].bodies.len() + end) as u64
     }
 
-    /// An instance that is not in flight.
-    fn instance(&self) -> Result<Arc<Instance>> {
-        {
-            let mut instances = self.instances.lock().expect("no panic while it is held");
-            // Each part in flight has a handle; `get_mut` acquires what they did before they dropped it.
-            if let Some(free) = instances.iter_mut().position(|instance| Arc::get_mut(instance).is_some()) {
-                return Ok(instances.swap_remove(free));
-            }
+    /// An instance that is not in flight, if there is one.
+    fn free_instance(&self) -> Option<Arc<Instance>> {
+        let mut instances = self.instances.lock().expect("no panic while it is held");
+        // Each part in flight has a handle; `get_mut` acquires what they did before they dropped it.
+        let free = instances.iter_mut().position(|instance| Arc::get_mut(instance).is_some())?;
+        Some(instances.swap_remove(free))
+    }
+
+    /// An instance that is not in flight. Shares of complete requests that nobody has asked for are let go of before one is made.
+    fn instance(&self, lanes: &[Option<Lane<'_>>]) -> Result<Arc<Instance>> {
+        if let Some(free) = self.free_instance() {
+            return Ok(free);
         }
-        self.make_instance().map(Arc::new)
+        for lane in lanes.iter().flatten() {
+            lane.queue.flights().sweep_all();
+        }
+        match self.free_instance() {
+            Some(free) => Ok(free),
+            None => self.make_instance().map(Arc::new),
+        }
     }
 
     fn put_back(&self, instance: Arc<Instance>) {
@@ -252,7 +262,7 @@ pub(crate) fn try_submit(
         let front = if part.is_root { front(after)? } else { 0 };
         lanes[number] = Some(open(request, number, queue, front)?);
     }
-    let mut instance = request.instance()?;
+    let mut instance = request.instance(&lanes)?;
     let lanes = &mut lanes[..recorded.parts.len()];
     let submitted = send(request, lanes, &mut instance, queues, after, patches);
     request.put_back(instance);
