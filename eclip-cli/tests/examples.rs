@@ -15,7 +15,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("02_one_dispatch", "0 wrong"),
     ("03_masked_pool", "last engine: asked for 0x888888888888888 (15 CUs: 0+0+0+15), saw 15 CUs"),
     ("04_cross_queue_dependency", "Fibonacci number 22 is 17711; 0 lanes disagree"),
+    ("05_kernel_groups", "rounds of four groups give 393162; 0 lanes disagree"),
     ("06_two_workers_under_a_plan", "W2: 0 numbers wrong"),
+    ("07_replay", "50 replays, 0 of 102400 numbers wrong"),
     ("08_surviving_a_fault", "queues replaced, 1024 of 1024 counters at 4"),
     // On a machine without HIP it says so.
     ("09_beside_hip", "beside HIP: "),
@@ -77,4 +79,21 @@ fn no_example_is_left_out_and_each_is_short() {
     names.sort_unstable();
     let expected: Vec<&str> = EXAMPLES.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn the_readme_shows_files_as_they_are() {
+    let file = |name: &str| fs::read_to_string(workspace().join(name)).unwrap();
+    let readme = file("README.md");
+    let example = file("examples/examples/04_cross_queue_dependency.rs");
+    // All but what is said of it on top.
+    let code = example.trim_start_matches(|c| c != '\n').split_once("\n\n").expect("an empty line").1;
+    assert!(readme.contains(&format!("```rust\n{code}```\n")), "README.md does not show\n{code}");
+    let plan =
+        readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```\n")).expect("a plan").0;
+    let plan = eclip_hsa::Plan::parse("README.md", plan).unwrap();
+    eclip_hsa::Policy::Eclip.place(&plan, 0).unwrap();
+    for (name, _) in EXAMPLES {
+        assert!(readme.contains(name), "README.md does not name {name}");
+    }
 }

@@ -1,5 +1,6 @@
 //! How many packets a queue was given, by kind, and what was left out. Counted as they are submitted; any thread may read.
 
+use std::fmt;
 use std::ops::Sub;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,6 +66,14 @@ impl Sub for PacketCounts {
     fn sub(self, earlier: Self) -> Self {
         let (now, then) = (self.fields(), earlier.fields());
         Self::from_fields(std::array::from_fn(|index| now[index].saturating_sub(then[index])))
+    }
+}
+
+impl fmt::Display for PacketCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernels, barriers, barrier_bits, .. } = self;
+        let elided = self.elided();
+        write!(f, "{kernels} kernels, {barriers} barriers, {barrier_bits} barrier bits, {elided} elided")
     }
 }
 

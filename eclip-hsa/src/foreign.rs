@@ -1,4 +1,5 @@
-//! Signals that somebody else made: how another HSA or HIP runtime's work and ours wait for each other.
+//! Signals that somebody else made: how another HSA or HIP runtime's work and ours wait for each other. Plain data: any
+//! thread may use them.
 
 use hsa_sys::hsa_signal_t;
 

@@ -4,8 +4,8 @@
 
 use crate::counts::PacketCounts;
 use crate::depend::Extent;
-use crate::hold::Wait;
 use crate::packet::{BARRIER_DEPENDENCIES, FenceScope, Header, Packet, PacketKind};
+use crate::pin::Wait;
 use crate::ring::{Port, Slots};
 
 /// The kernels of a submission as packets.

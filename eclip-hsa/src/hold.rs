@@ -7,12 +7,11 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::depend::{Clock, Dep, Dependency, NOTHING};
 use crate::flights::Cargo;
 use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
 use crate::packet::BARRIER_DEPENDENCIES;
-use crate::pin::{Awaited, Pin};
+use crate::pin::{Awaited, Pin, Wait};
 use crate::program::Program;
 use crate::signal::{Signals, TimeCell};
 
@@ -58,7 +57,8 @@ impl Hold {
 
     /// Makes room, so that nothing is allocated later.
     pub(crate) fn warm_up(&mut self) {
-        self.more.waits.reserve(BARRIER_DEPENDENCIES);
+        // As many as five barrier packets name; few submissions need more.
+        self.more.waits.reserve(BARRIER_DEPENDENCIES * BARRIER_DEPENDENCIES);
         self.more.buffers.reserve(BARRIER_DEPENDENCIES);
     }
 
@@ -73,31 +73,12 @@ impl Hold {
     }
 }
 
-/// Something that a submission waits for: a signal that its barrier names.
-pub(crate) struct Wait {
-    /// Keeps the signal; none for one that the caller answers for, and for what needs no signal.
-    pub(crate) pin: Option<Pin>,
-    /// Handle of the signal.
-    pub(crate) signal: u64,
-    pub(crate) dep: Dep,
-}
-
 impl Hold {
     /// The work whose loss is the submission's loss.
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
         let Some(more) = self.rest() else { return Vec::new() };
         let pins = more.waits.iter().filter_map(|wait| wait.pin.as_ref()).map(Pin::awaited);
         pins.chain(more.fate.iter().cloned()).collect()
-    }
-}
-
-impl Dependency for Wait {
-    fn dep(&self) -> &Dep {
-        &self.dep
-    }
-
-    fn clock(&self) -> &Clock {
-        self.pin.as_ref().map_or(&NOTHING, Pin::clock)
     }
 }
 

@@ -20,14 +20,6 @@ impl PacketRing {
         }
     }
 
-    /// Packets that were put in it, if all are ours.
-    pub(crate) fn ours(&self) -> Option<u64> {
-        match self {
-            Self::Own(ring) => Some(ring.reserved()),
-            Self::Shared(_) => None,
-        }
-    }
-
     /// Takes consecutive slots, to be filled.
     #[inline]
     pub(crate) fn reserve(&self, count: u64) -> Result<u64, Refused> {

@@ -1,4 +1,5 @@
-//! Arguments replaced for one submission.
+//! Arguments replaced for one submission. Plain data: any thread may make them, and any number of submissions may use the same ones. A patch
+//! with a buffer keeps it alive.
 
 use crate::agent::Agent;
 use crate::dispatch::Arg;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::depend::Clock;
+use crate::depend::{Clock, Dep, Dependency, NOTHING};
 use crate::error::Failure;
 use crate::flights::{Status, Ticket};
 
@@ -67,6 +67,25 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         self.queue.unpin(self.ticket.slot);
+    }
+}
+
+/// Something that a submission waits for: a signal that its barrier names.
+pub(crate) struct Wait {
+    /// Keeps the signal; none for one that the caller answers for, and for what needs no signal.
+    pub(crate) pin: Option<Pin>,
+    /// Handle of the signal.
+    pub(crate) signal: u64,
+    pub(crate) dep: Dep,
+}
+
+impl Dependency for Wait {
+    fn dep(&self) -> &Dep {
+        &self.dep
+    }
+
+    fn clock(&self) -> &Clock {
+        self.pin.as_ref().map_or(&NOTHING, Pin::clock)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::counts::PacketCounts;
 use crate::depend::{Clock, NOTHING};
 use crate::error::Result;
 use crate::flights::Place;
@@ -80,7 +81,11 @@ pub(crate) fn try_submit(
         // Release: as in `submit`.
         queue.acquired().fetch_max(host_writes, Ordering::Release);
     }
-    queue.count_kernels(count as u64, kernels.barrier_bits);
+    queue.count(&PacketCounts {
+        kernels: count as u64,
+        barrier_bits: kernels.barrier_bits,
+        ..Default::default()
+    });
     let ticket = claim.launch(place, false, known.as_ref().unwrap_or(&NOTHING));
     queue.note_marked(place, false);
     Ok(Token::new(owner, ticket, visibility, None))

@@ -1,7 +1,8 @@
 //! The pool: a fixed set of queues, each with its CU mask set once, at start-up.
 //!
 //! Setting a queue's mask is an ioctl that stops queues on the whole device (55 us at worst on an MI50, more than many
-//! kernels), so the pool never does it again: work moves between queues instead.
+//! kernels), so the pool never does it again: work moves between queues instead. Any thread may use
+//! the queues; replacing one needs the pool for oneself.
 
 use std::fmt;
 use std::ops::Index;

@@ -131,7 +131,8 @@ impl Queue {
     }
 
     /// Passes on an error of an adopted queue, from the callback that its owner gave to ROCr: unfinished work ends with it. Of a queue
-    /// that this library made it learns by itself.
+    /// that this library made it learns by itself. Only the first error counts; `HSA_STATUS_SUCCESS` is none. Stores it and returns, so a
+    /// thread of ROCr's may call it.
     pub fn report_error(&self, status: hsa_status_t) {
         self.state.parts().fault.record(status);
     }

@@ -131,12 +131,7 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        let mut counts = self.counters.read();
-        if let Some(packets) = self.ring.ours() {
-            // What is no barrier is a kernel: that saves counting the common case.
-            counts.kernels = packets.saturating_sub(counts.barriers);
-        }
-        counts
+        self.counters.read()
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {
@@ -268,19 +263,10 @@ impl QueueState {
         })
     }
 
-    /// Counts a submission of kernels and nothing else.
-    #[inline]
-    pub(crate) fn count_kernels(&self, kernels: u64, barrier_bits: u64) {
-        if barrier_bits > 0 || !matches!(self.ring, PacketRing::Own(_)) {
-            self.count(&PacketCounts { kernels, barrier_bits, ..Default::default() });
-        }
-    }
-
     /// Counts a submission.
     #[inline]
     pub(crate) fn count(&self, count: &PacketCounts) {
-        let kernels = if matches!(self.ring, PacketRing::Own(_)) { 0 } else { count.kernels };
-        self.counters.add(&PacketCounts { kernels, ..*count });
+        self.counters.add(count);
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.

@@ -58,8 +58,6 @@ pub(crate) enum Refused {
 
 pub(crate) struct Ring<P> {
     port: P,
-    /// Where the indices stood at first.
-    start: u64,
     /// Slots handed to producers, which the device never sees, and slots promised: see [`Taken`].
     taken: AtomicU64,
     /// A value that the read index has reached; saves reading the real one, which lies in memory that the device writes.
@@ -98,7 +96,6 @@ impl<P: Port> Ring<P> {
         assert!(u64::from(size) < Taken::PROMISED, "a ring of {size} packets");
         Self {
             port,
-            start,
             taken: AtomicU64::new(Taken::new(start, 0).0),
             known_read: AtomicU64::new(start),
             ready: Prefix::new(size as usize, start),
@@ -113,13 +110,6 @@ impl<P: Port> Ring<P> {
     /// Packets that the ring holds.
     pub(crate) fn size(&self) -> u32 {
         self.port.size()
-    }
-
-    /// Packets for which slots were reserved.
-    pub(crate) fn reserved(&self) -> u64 {
-        // Acquire: as in `take`. Relaxed: only a count.
-        let near = self.known_read.load(Ordering::Acquire);
-        Taken(self.taken.load(Ordering::Relaxed)).next(near) - self.start
     }
 
     /// Index of the first packet that is not published yet.

@@ -5,10 +5,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use eclip_hsa::{CuMask, KernelGroup, Module, Pool, Runtime, Token};
+use eclip_hsa::{CuMask, KernelGroup, Module, Pool, Runtime, Token, Visibility};
 
 const N: u32 = 4096;
-const STEPS: u32 = 20;
+const STEPS: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,16 +21,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let first_engine = CuMask::shader_engines(gpu.topology()?, &[0])?;
     let pool = Pool::builder(&gpu).masked("one engine", first_engine).unmasked("all").build()?;
 
-    // Fibonacci numbers: y += x, then x += y. Each step reads what the other queue has just written.
+    // Fibonacci numbers: y += x on one queue, then x += y on the other. Each step reads what the other queue has just written.
     let (x, y) = (gpu.upload(&vec![1f32; N as usize])?, gpu.upload(&vec![1f32; N as usize])?);
+    let add =
+        |from, to| KernelGroup::of(saxpy.dispatch([N, 1, 1], [64, 1, 1]).arg(1f32).arg(from).arg(to).arg(N));
+    let turns = [(add(&x, &y)?, &pool[0]), (add(&y, &x)?, &pool[1])];
     let mut last: Option<Token> = None;
-    for step in 0..STEPS {
-        let (from, to) = if step % 2 == 0 { (&x, &y) } else { (&y, &x) };
-        let queue = &pool[step as usize % 2];
-        let group =
-            KernelGroup::of(saxpy.dispatch([N, 1, 1], [64, 1, 1]).arg(1f32).arg(from).arg(to).arg(N))?;
+    for step in 1..=STEPS {
+        let (group, queue) = &turns[(step - 1) % 2];
+        // Only the host waits for the last step; queues wait for the others, which costs less.
+        let visible = if step == STEPS { Visibility::System } else { Visibility::Agent };
         // A token exists only for submitted work, so waiting in a circle cannot be written down.
-        last = Some(group.on(queue).after(last.as_slice()).submit(SECOND)?);
+        last = Some(group.on(queue).after(last.as_slice()).visibility(visible).submit(SECOND)?);
     }
     last.ok_or("no step")?.wait_timeout(10 * SECOND)?;
 

@@ -193,7 +193,9 @@ fn a_request_that_waits_and_does_not_fit_leaves_no_barrier_behind() {
     for (kernels, fits) in [(63, false), (62, true)] {
         let mut recorder = Recording::builder(&gpu.agent);
         recorder.add(&group, 0, &[]).unwrap();
-        (0..kernels).for_each(|_| _ = recorder.add(&group, 1, &[]).unwrap());
+        for _ in 0..kernels {
+            recorder.add(&group, 1, &[]).unwrap();
+        }
         let recording = recorder.build().unwrap();
         sim.processor().stall_queue(id).unwrap();
         let after = [slow.barrier_and(&[], PATIENCE).unwrap()];

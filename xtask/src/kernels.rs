@@ -246,6 +246,6 @@ mod tests {
     #[test]
     fn every_source_is_found() {
         let names = sources(&kernels_folder().join("cl")).unwrap();
-        assert_eq!(names, ["fault", "misc", "mlp", "probe", "scratch", "vector"]);
+        assert_eq!(names, ["fault", "misc", "mlp", "probe", "scratch", "stress", "vector"]);
     }
 }

@@ -10,8 +10,8 @@ use super::*;
 use crate::clock::SharedClock;
 use crate::frame::Frame;
 use crate::frame::tests::{Recorded, Wire};
-use crate::hold::Wait;
 use crate::packet::{Packet, PacketKind};
+use crate::pin::Wait;
 use crate::ring::Slots;
 
 /// Packets, as bits.

@@ -4,6 +4,11 @@
 //! Rules (amdkfd, `kfd_events.c`): a wait consumes auto-reset events that are already set; setting an event wakes *all*
 //! who wait for it now, and an auto-reset event stays set only if nobody did; destroying an event ends its waits with an
 //! error; timeouts 0xffffffff and 0xfffffffe do not end.
+//!
+//! One thing differs: a wait without an end is woken for nothing after a second, and its caller looks again and comes back. By the rules above
+//! two threads that wait for one event can take it from each other: ROCr 5.2 does that when it destroys a queue while its event thread is
+//! busy (`AqlQueue::~AqlQueue`), and sleeps for ever. Newer drivers and runtimes number the events' uses instead (KFD 1.14); a program
+//! under test should not hang for it.
 
 use super::uapi::{Errno, HwException, MemoryException, event_type, wait_result};
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +19,8 @@ use std::time::{Duration, Instant};
 pub const SIGNAL_EVENT_LIMIT: u32 = 4096;
 /// Timeouts from here on do not end.
 const FIRST_INFINITE: u32 = 0xffff_fffe;
+/// How long a wait without an end sleeps before it is woken for nothing.
+const WOKEN_AFTER: Duration = Duration::from_secs(1);
 
 /// What an event carries to its waiters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -171,6 +178,7 @@ impl EventTable {
             event.signaled &= !event.auto_reset;
         }
         table.waits.insert(key, Wait { slots, wake: wake.clone() });
+        let woken = Instant::now() + WOKEN_AFTER;
 
         let result = loop {
             let slots = &table.waits[&key].slots;
@@ -181,16 +189,11 @@ impl EventTable {
             if fired == slots.len() || (!all && fired > 0) {
                 break wait_result::COMPLETE;
             }
-            match deadline {
-                None => table = wake.wait(table).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break wait_result::TIMEOUT;
-                    }
-                    table = wake.wait_timeout(table, left).unwrap_or_else(PoisonError::into_inner).0;
-                }
+            let left = deadline.unwrap_or(woken).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break if deadline.is_some() { wait_result::TIMEOUT } else { wait_result::COMPLETE };
             }
+            table = wake.wait_timeout(table, left).unwrap_or_else(PoisonError::into_inner).0;
         };
 
         let wait = table.waits.remove(&key).expect("only this call removes it");
@@ -242,6 +245,16 @@ mod tests {
     use super::*;
     use bytemuck::Zeroable;
     use std::thread;
+
+    #[test]
+    fn a_wait_without_an_end_is_woken_for_nothing() {
+        let events = EventTable::default();
+        let id = events.create(event_type::SIGNAL, true).unwrap();
+        let begin = Instant::now();
+        let waited = events.wait(&[id], true, u32::MAX).unwrap();
+        assert_eq!(waited.result, wait_result::COMPLETE);
+        assert!(begin.elapsed() >= WOKEN_AFTER && waited.payloads.iter().all(Option::is_none));
+    }
 
     fn wait_until_waiting(events: &EventTable, waits: usize) {
         while events.lock().waits.len() < waits {
