@@ -60,6 +60,7 @@ impl Hold {
         // As many as five barrier packets name; few submissions need more.
         self.more.waits.reserve(BARRIER_DEPENDENCIES * BARRIER_DEPENDENCIES);
         self.more.buffers.reserve(BARRIER_DEPENDENCIES);
+        self.more.fate.reserve(BARRIER_DEPENDENCIES);
     }
 
     fn rest(&self) -> Option<&More> {
