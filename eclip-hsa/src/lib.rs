@@ -61,7 +61,7 @@
 //! Everything may be sent to other threads and shared; a [`Worker`] and a [`route::Router`] are used by one at a time. Any number of
 //! threads may submit to one queue; none waits for another, and nobody holds a lock while waiting. Calls whose name begins with `try_` never wait for room.
 //! Submitting a group allocates nothing once its queue has warmed up, by use or with [`Queue::warm_up`], and replaying a recording
-//! nothing once as many replays were in flight before; the times of a [measuring](QueueBuilder::profiling) queue excepted.
+//! nothing on such queues once as many replays were in flight before; the times of a [measuring](QueueBuilder::profiling) queue excepted.
 //!
 //! # Units
 //! Times of the GPU are nanoseconds ([`GpuTime`]), limits are [`Duration`](std::time::Duration)s, sizes are bytes, or items of a buffer's
