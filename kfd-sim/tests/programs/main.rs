@@ -9,6 +9,7 @@ mod isa_support;
 mod compilers;
 mod hashcat;
 mod polybench;
+mod random;
 
 /// Whether the long form was asked for.
 fn full() -> bool {
