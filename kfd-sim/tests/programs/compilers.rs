@@ -30,7 +30,15 @@ impl Clang {
     /// A command that compiles and links a code object for gfx906 from OpenCL C, without a device library.
     pub fn device(&self, level: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["-x", "cl", "-cl-std=CL2.0", "-target", "amdgcn-amd-amdhsa", "-mcpu=gfx906", "-nogpulib"]);
+        command.args([
+            "-x",
+            "cl",
+            "-cl-std=CL2.0",
+            "-target",
+            "amdgcn-amd-amdhsa",
+            "-mcpu=gfx906",
+            "-nogpulib",
+        ]);
         command.args(["-mcode-object-version=4", "-w", level]);
         command
     }

@@ -64,18 +64,37 @@ fn compile(clang: &Clang, level: &str, file: &Path, defines: &[String]) -> CodeO
     let mut command = clang.device(level);
     let builtins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/hashcat/builtins.h");
     command.args(["-Xclang", "-finclude-default-header", "-include"]).arg(builtins).args(["-I", FOLDER]);
-    command.args(["-DKERNEL_STATIC", "-DXM2S(x)=#x", "-DM2S(x)=XM2S(x)", "-DATTACK_EXEC=11", "-DCUDA_ARCH=0"]);
+    command.args([
+        "-DKERNEL_STATIC",
+        "-DXM2S(x)=#x",
+        "-DM2S(x)=XM2S(x)",
+        "-DATTACK_EXEC=11",
+        "-DCUDA_ARCH=0",
+    ]);
     command.arg(format!("-DINCLUDE_PATH={FOLDER}"));
     // An AMD GPU with local memory and the instructions v_perm_b32, v_add3_u32, v_bfe_u32, v_sub_co_u32, v_subb_co_u32.
-    command.args(["-DVENDOR_ID=1", "-DDEVICE_TYPE=4", "-DLOCAL_MEM_TYPE=1", "-DHAS_VPERM=1", "-DHAS_VADD3=1"]);
+    command.args([
+        "-DVENDOR_ID=1",
+        "-DDEVICE_TYPE=4",
+        "-DLOCAL_MEM_TYPE=1",
+        "-DHAS_VPERM=1",
+        "-DHAS_VADD3=1",
+    ]);
     command.args(["-DHAS_VBFE=1", "-DHAS_VSUB=1", "-DHAS_VSUBB=1", "-DHAS_ADD=1", "-DHAS_ADDC=1"]);
-    command.args(["-DHAS_SUB=1", "-DHAS_SUBC=1", "-DHAS_BFE=0", "-DHAS_LOP3=0", "-DHAS_MOV64=0", "-DHAS_PRMT=0"]);
+    command.args([
+        "-DHAS_SUB=1",
+        "-DHAS_SUBC=1",
+        "-DHAS_BFE=0",
+        "-DHAS_LOP3=0",
+        "-DHAS_MOV64=0",
+        "-DHAS_PRMT=0",
+    ]);
     command.args(defines);
     Clang::code_object(&mut command, file)
 }
 
 /// Runs a variant of a mode: the kernels for one digest and for many.
-fn check(clang: &Clang, level: &str, mode: &Mode, variant: Variant) -> u64 {
+fn check(clang: &Clang, level: &str, mode: &Mode, variant: Variant) {
     let what = format!("mode {} {variant:?} with clang {} {level}", mode.number, clang.version);
     let mut defines = vec![
         format!("-DVECT_SIZE={}", variant.width),
@@ -105,19 +124,19 @@ fn check(clang: &Clang, level: &str, mode: &Mode, variant: Variant) -> u64 {
     let buffers = Buffers::new(&mut gpu, &input, 0);
     let right = Found { candidate: RIGHT as u64, inner: 1, digest: 1 };
     let suffix = if variant.optimized { "04" } else { "xx" };
-    let mut instructions = 0;
-    for (kernel, range, expected) in [("s", (1, 1), vec![right]), ("s", (0, 1), vec![]), ("m", (0, 3), vec![right])] {
+    for (kernel, range, expected) in
+        [("s", (1, 1), vec![right]), ("s", (0, 1), vec![]), ("m", (0, 3), vec![right])]
+    {
         let name = format!("m{:05}_{kernel}{suffix}", mode.number);
-        let stats = buffers.run(&mut gpu, (&code, base), &name, range, (0, 0));
-        instructions += stats.valu + stats.salu;
+        buffers.run(&mut gpu, (&code, base), &name, range, (0, 0));
         assert_eq!(buffers.take_found(&mut gpu), expected, "{what}: {name}, digests {range:?}");
     }
-    instructions
 }
 
 /// Candidates and the inner loop that makes "hashcat" of one of them, in its second iteration.
 fn candidates(mode: &Mode, attack: Attack) -> (Vec<Vec<u8>>, Inner) {
-    let filler = |n: usize| -> Vec<u8> { (0..1 + n % 13).map(|k| b'a' + ((n * 7 + k * 5) % 26) as u8).collect() };
+    let filler =
+        |n: usize| -> Vec<u8> { (0..1 + n % 13).map(|k| b'a' + ((n * 7 + k * 5) % 26) as u8).collect() };
     let mut words: Vec<Vec<u8>> = (0..CANDIDATES).map(filler).collect();
     let inner = match attack {
         Attack::Rules => {
@@ -143,22 +162,111 @@ fn candidates(mode: &Mode, attack: Attack) -> (Vec<Vec<u8>>, Inner) {
     (words, inner)
 }
 
-#[test]
-fn probe_all() {
-    if !installed() { return }
-    let Some(clang) = Clang::find(14) else { return };
-    let only: Vec<u32> = std::env::var("MODES").map(|m| m.split(',').map(|x| x.parse().unwrap()).collect()).unwrap_or_default();
-    for mode in Mode::all() {
-        if !only.is_empty() && !only.contains(&mode.number) { continue }
-        for attack in [Attack::Rules, Attack::Halves, Attack::Mask] {
-            for optimized in [false, true] {
-                let variant = Variant { attack, optimized, width: 1 };
-                if !variant.file(&mode).is_file() { continue }
-                if optimized && (attack == Attack::Mask && mode.utf16() || !mode.salt.is_empty()) { continue }
-                let start = std::time::Instant::now();
-                let result = std::panic::catch_unwind(|| check(&clang, "-O0", &mode, variant));
-                eprintln!("RESULT {} {attack:?} {optimized} {} {:?}", mode.number, result.is_ok(), start.elapsed());
+/// What hashcat's host program prepares for optimized kernels is done here for modes without salt, and for masks in
+/// UTF-16 not at all.
+fn variants(mode: &Mode, level: &str) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for attack in [Attack::Rules, Attack::Halves, Attack::Mask] {
+        for optimized in [false, true] {
+            let prepared =
+                mode.optimized() && mode.salt.is_empty() && !(attack == Attack::Mask && mode.utf16());
+            // Candidates are worked on several at a time by kernels for masks and by optimized ones.
+            // Unoptimized code for several is too large for a branch of 16 bits.
+            let vectors = (optimized || attack == Attack::Mask) && level != "-O0";
+            let width = if vectors { [1, 2, 4][mode.number as usize / 10 % 3] } else { 1 };
+            let variant = Variant { attack, optimized, width };
+            if variant.file(mode).is_file() && (prepared || !optimized) {
+                all.push(variant);
             }
         }
     }
+    all
+}
+
+/// Runs all variants of the modes with one compiler at one level.
+fn check_all(version: u32, level: &str, choose: impl Fn(usize, &Mode, Variant) -> bool) {
+    if !installed() {
+        return;
+    }
+    let Some(clang) = Clang::find(version) else { return };
+    let (mut number, mut kernels) = (0, 0);
+    for mode in Mode::all() {
+        for variant in variants(&mode, level) {
+            if choose(number, &mode, variant) {
+                check(&clang, level, &mode, variant);
+                kernels += 2;
+            }
+            number += 1;
+        }
+    }
+    assert!(kernels > 0, "no kernel was chosen");
+    println!("{kernels} of hashcat's kernels found the password, clang {version} {level}");
+}
+
+/// The usual run takes the modes named; the long form every sixth variant of all modes, so that the six combinations of
+/// compiler and level take each once.
+fn combination(at: usize, version: u32, level: &str, usual: &[(u32, Attack, bool)]) {
+    check_all(version, level, |number, mode, variant| {
+        let named = usual.contains(&(mode.number, variant.attack, variant.optimized));
+        named || crate::full() && number % 6 == at
+    });
+}
+
+use Attack::{Halves, Mask, Rules};
+
+#[test]
+fn clang_14_unoptimized() {
+    let usual = [
+        (0, Mask, false),
+        (20, Rules, false),
+        (100, Halves, false),
+        (610, Mask, false),
+        (900, Rules, true),
+        (1000, Halves, true),
+        (1400, Mask, true),
+        (1700, Rules, true),
+        (5000, Halves, false),
+        (6000, Rules, false),
+        (11700, Mask, false),
+        (17600, Halves, true),
+    ];
+    combination(0, 14, "-O0", &usual);
+}
+
+#[test]
+fn clang_14_o2() {
+    combination(
+        1,
+        14,
+        "-O2",
+        &[(0, Mask, true), (100, Mask, true), (1700, Mask, true), (17400, Halves, true)],
+    );
+}
+
+#[test]
+fn clang_14_o3() {
+    combination(2, 14, "-O3", &[(900, Mask, true), (1300, Mask, true)]);
+}
+
+#[test]
+fn clang_19_unoptimized() {
+    let usual = [
+        (30, Mask, false),
+        (150, Mask, false),
+        (1000, Rules, false),
+        (1410, Halves, false),
+        (6100, Mask, true),
+        (21000, Mask, true),
+    ];
+    combination(3, 19, "-O0", &usual);
+}
+
+#[test]
+fn clang_19_o2() {
+    combination(4, 19, "-O2", &[(0, Mask, true), (1400, Mask, true), (10800, Mask, true)]);
+}
+
+#[test]
+fn clang_19_o3() {
+    combination(5, 19, "-O3", &[(100, Mask, true), (600, Mask, true)]);
 }

@@ -33,26 +33,10 @@ const SHA512: [u64; 8] = [
     0x1f83_d9ab_fb41_bd6b,
     0x5be0_cd19_137e_2179,
 ];
-const SHA256: [u64; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
-const SHA224: [u64; 8] = [
-    0xc105_9ed8,
-    0x367c_d507,
-    0x3070_dd17,
-    0xf70e_5939,
-    0xffc0_0b31,
-    0x6858_1511,
-    0x64f9_8fa7,
-    0xbefa_4fa4,
-];
+const SHA256: [u64; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+const SHA224: [u64; 8] =
+    [0xc105_9ed8, 0x367c_d507, 0x3070_dd17, 0xf70e_5939, 0xffc0_0b31, 0x6858_1511, 0x64f9_8fa7, 0xbefa_4fa4];
 const SHA1: [u64; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
 impl Family {
@@ -97,7 +81,7 @@ impl Mode {
 
     /// `number family flags hexdigest[:salt]`. Flags say what hashcat's host program does: `p` leaves the initial state out
     /// of digests for optimized kernels, `b` most significant byte first, `8` `6` `1` padding byte, `l` `h` length in word 14
-    /// or 15, `u` UTF-16.
+    /// or 15, `u` UTF-16, `n` more than that for optimized kernels.
     fn parse(line: &str) -> Mode {
         let fields: Vec<&str> = line.split(' ').collect();
         let [number, family, flags, hash] = fields[..] else { panic!("{line}") };
@@ -126,6 +110,11 @@ impl Mode {
         self.has('u')
     }
 
+    /// Whether optimized kernels need no more than what the other flags say.
+    pub fn optimized(&self) -> bool {
+        !self.has('n')
+    }
+
     /// The byte that hashcat's host program puts behind candidates for optimized kernels.
     pub fn padding(&self) -> Option<u8> {
         [('8', 0x80), ('6', 6), ('1', 1)].into_iter().find(|(flag, _)| self.has(*flag)).map(|(_, byte)| byte)
@@ -150,7 +139,8 @@ impl Mode {
                 }
             } else {
                 for (chunk, initial) in bytes.chunks_exact_mut(4).zip(self.family.initial) {
-                    let value = u32::from_le_bytes((&*chunk).try_into().unwrap()).wrapping_sub(*initial as u32);
+                    let value =
+                        u32::from_le_bytes((&*chunk).try_into().unwrap()).wrapping_sub(*initial as u32);
                     chunk.copy_from_slice(&value.to_le_bytes());
                 }
             }

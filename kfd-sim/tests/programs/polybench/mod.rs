@@ -11,9 +11,36 @@ use crate::isa_support::{CodeObject, Dispatch, Gpu};
 
 /// The computations, by the names that the source gives them.
 const PROGRAMS: [&str; 30] = [
-    "gemm", "gemver", "gesummv", "symm", "syr2k", "syrk", "trmm", "two_mm", "three_mm", "atax", "bicg", "doitgen", "mvt",
-    "cholesky", "durbin", "gramschmidt", "lu", "ludcmp", "trisolv", "correlation", "covariance", "deriche",
-    "floyd_warshall", "nussinov", "adi", "fdtd_2d", "heat_3d", "jacobi_1d", "jacobi_2d", "seidel_2d",
+    "gemm",
+    "gemver",
+    "gesummv",
+    "symm",
+    "syr2k",
+    "syrk",
+    "trmm",
+    "two_mm",
+    "three_mm",
+    "atax",
+    "bicg",
+    "doitgen",
+    "mvt",
+    "cholesky",
+    "durbin",
+    "gramschmidt",
+    "lu",
+    "ludcmp",
+    "trisolv",
+    "correlation",
+    "covariance",
+    "deriche",
+    "floyd_warshall",
+    "nussinov",
+    "adi",
+    "fdtd_2d",
+    "heat_3d",
+    "jacobi_1d",
+    "jacobi_2d",
+    "seidel_2d",
 ];
 /// Problems of a dispatch: the last wave is half empty.
 const PROBLEMS: usize = 96;
@@ -74,7 +101,11 @@ fn compare<T: Element>(clang: &Clang, level: &str, space: &str) {
     let library = dir.path().join("host.so");
     Clang::compile(clang.host(level).args(COMMON).args(T::C), &source, &library);
     let mut command = clang.device(level);
-    command.args(COMMON).args(T::C).arg("-cl-fp32-correctly-rounded-divide-sqrt").arg(format!("-DMEM={space}"));
+    command
+        .args(COMMON)
+        .args(T::C)
+        .arg("-cl-fp32-correctly-rounded-divide-sqrt")
+        .arg(format!("-DMEM={space}"));
     let code = Clang::code_object(&mut command, &source);
     // SAFETY: the library was compiled just now from the source above; it has no initialisers.
     let host = unsafe { libloading::Library::new(&library) }.unwrap();
@@ -85,7 +116,8 @@ fn compare<T: Element>(clang: &Clang, level: &str, space: &str) {
         // SAFETY: `PROGRAM` in the source gives every function this type, and it stays within PROBLEMS * WORDS elements.
         unsafe {
             let symbol = format!("run_{name}\0");
-            let run: libloading::Symbol<unsafe extern "C" fn(*mut T, i32)> = host.get(symbol.as_bytes()).unwrap();
+            let run: libloading::Symbol<unsafe extern "C" fn(*mut T, i32)> =
+                host.get(symbol.as_bytes()).unwrap();
             run(expected.as_mut_ptr(), PROBLEMS as i32);
         }
         assert!(!(0..input.len()).all(|n| expected[n].same(input[n])), "{name} does nothing");

@@ -168,11 +168,8 @@ pub fn call(
         return None;
     }
     let function = callable[random.usize(..callable.len())];
-    let mut arguments: Vec<String> = function
-        .parameters
-        .iter()
-        .map(|ty| expression(random, scope, *ty, depth.min(1)))
-        .collect();
+    let mut arguments: Vec<String> =
+        function.parameters.iter().map(|ty| expression(random, scope, *ty, depth.min(1))).collect();
     if function.by_pointer {
         arguments.extend(scope.pointers.clone());
     }

@@ -69,7 +69,8 @@ impl Generator<'_> {
         self.line(&format!("TABLE {} table{number}[{len}] = {{{}}};", ty.name(), values.join(", ")));
         let table = Array { name: format!("table{number}"), ty, len, writable: false, atomic: false };
         global.arrays.push(table);
-        let members: Vec<(String, Type)> = (0..self.random.usize(2..6)).map(|n| (format!("m{n}"), self.ty())).collect();
+        let members: Vec<(String, Type)> =
+            (0..self.random.usize(2..6)).map(|n| (format!("m{n}"), self.ty())).collect();
         let fields: Vec<String> = members.iter().map(|(name, ty)| format!("{} {name};", ty.name())).collect();
         self.line(&format!("struct s{number} {{ {} }};", fields.join(" ")));
         let array = (self.ty(), 1usize << self.random.u32(1..5));
@@ -147,7 +148,11 @@ impl Generator<'_> {
         }
         self.line(&format!("{} b[{}];", array.0.name(), array.1));
         let value = self.expression(&scope, array.0);
-        self.line(&format!("for (int i = 0; i < {}; i++) b[i] = ({})(i + {value});", array.1, array.0.name()));
+        self.line(&format!(
+            "for (int i = 0; i < {}; i++) b[i] = ({})(i + {value});",
+            array.1,
+            array.0.name()
+        ));
         scope.arrays.push(Array {
             name: "b".into(),
             ty: array.0,
@@ -156,7 +161,9 @@ impl Generator<'_> {
             atomic: false,
         });
         scope.pointers = Some("&s, b".into());
-        for (name, space, from, words) in [("g", "MEM", "(out + RESULTS + SHARED)", 16), ("l", "LDS", "lds", 8)] {
+        for (name, space, from, words) in
+            [("g", "MEM", "(out + RESULTS + SHARED)", 16), ("l", "LDS", "lds", 8)]
+        {
             let ty = self.ty();
             self.line(&format!("{space} {0} *{name} = ({space} {0} *){from};", ty.name()));
             let len = (words * 64 / ty.bits()).min(16) as usize;
@@ -192,7 +199,11 @@ impl Generator<'_> {
         self.line("u64 rest = 0;");
         for (at, value) in values.iter().enumerate() {
             // What has no word of its own is mixed into the last.
-            let line = if at < 23 { format!("out[{at}] = {value};") } else { format!("rest = rest * 31 + {value};") };
+            let line = if at < 23 {
+                format!("out[{at}] = {value};")
+            } else {
+                format!("rest = rest * 31 + {value};")
+            };
             self.line(&line);
         }
         self.line("out[23] = rest;");
@@ -288,8 +299,11 @@ void run{number}(const u64 *in, u64 *out, int count) {{
         }
         let target = writable[self.random.usize(..writable.len())].clone();
         let value = self.expression(scope, target.ty);
-        let operators: &[&str] =
-            if target.ty.is_float() { &["=", "+=", "-=", "*="] } else { &["=", "+=", "-=", "*=", "^=", "|=", "&="] };
+        let operators: &[&str] = if target.ty.is_float() {
+            &["=", "+=", "-=", "*="]
+        } else {
+            &["=", "+=", "-=", "*=", "^=", "|=", "&="]
+        };
         let operator = pick(&mut self.random, operators);
         self.line(&format!("{} {operator} {value};", target.name));
     }
@@ -359,7 +373,8 @@ void run{number}(const u64 *in, u64 *out, int count) {{
             let value = self.expression(scope, vector.0);
             return self.line(&format!("{name}[{at}] = {value};"));
         }
-        let like: Vec<&String> = scope.vectors.iter().filter(|(_, v)| *v == vector).map(|(name, _)| name).collect();
+        let like: Vec<&String> =
+            scope.vectors.iter().filter(|(_, v)| *v == vector).map(|(name, _)| name).collect();
         let other = like[self.random.usize(..like.len())];
         let operators: &[&str] =
             if vector.0.is_float() { &["+", "-", "*"] } else { &["+", "-", "*", "&", "|", "^"] };
@@ -384,7 +399,16 @@ void run{number}(const u64 *in, u64 *out, int count) {{
         let value = self.expression(scope, array.ty);
         let (ty, place) = (array.ty.name(), format!("&{}[{at}]", array.name));
         let name = self.name("v");
-        let operations = ["fetch_add", "fetch_sub", "fetch_and", "fetch_or", "fetch_xor", "fetch_min", "fetch_max", "exchange_n"];
+        let operations = [
+            "fetch_add",
+            "fetch_sub",
+            "fetch_and",
+            "fetch_or",
+            "fetch_xor",
+            "fetch_min",
+            "fetch_max",
+            "exchange_n",
+        ];
         let operation = pick(&mut self.random, &operations);
         self.line(&format!("{ty} {name} = __atomic_{operation}({place}, {value}, __ATOMIC_RELAXED);"));
         scope.scalars.push(Scalar { name, ty: array.ty, writable: true });

@@ -50,11 +50,14 @@ impl Type {
         let name = self.name();
         if self.is_float() {
             let suffix = if self == Type::F32 { "f" } else { "" };
-            let value = match random.u8(..4) {
-                0 => ["0.0", "-0.0", "1.0", "-1.0", "0.5", "3.0", "1e-3", "1e6"][random.usize(..8)].to_owned(),
-                1 => ["1e30", "-1e-30", "1e-38", "65504.0", "16777217.0", "0.1"][random.usize(..6)].to_owned(),
-                _ => format!("{:.3}", (random.f64() - 0.5) * 200.0),
-            };
+            let value =
+                match random.u8(..4) {
+                    0 => ["0.0", "-0.0", "1.0", "-1.0", "0.5", "3.0", "1e-3", "1e6"][random.usize(..8)]
+                        .to_owned(),
+                    1 => ["1e30", "-1e-30", "1e-38", "65504.0", "16777217.0", "0.1"][random.usize(..6)]
+                        .to_owned(),
+                    _ => format!("{:.3}", (random.f64() - 0.5) * 200.0),
+                };
             return format!("({value}{suffix})");
         }
         let value = match random.u8(..4) {
