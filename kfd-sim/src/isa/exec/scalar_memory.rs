@@ -8,7 +8,9 @@ use crate::isa::inst::Inst;
 /// Executes an SMEM opcode.
 pub fn execute(w: &mut Wave, i: &Inst, op: Smem, env: &mut Env) -> Done {
     use Smem::*;
-    let offset = if i.mem.imm { i64::from(i.imm) } else { i64::from(w.sgpr[usize::from(i.src[1] & 127)]) };
+    let scalar = i.mem.soffset_en || !i.mem.imm;
+    let scalar = if scalar { i64::from(w.sgpr[usize::from(i.src[1] & 127)]) } else { 0 };
+    let offset = i64::from(i.imm) + scalar;
     let count = u64::from(i.info.dst.dwords());
     if i.mem.glc
         && env.port.cached()
