@@ -99,7 +99,8 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
         }
         match bits(word, 0, 9) {
             249 => set_literal(&mut inst, words)?,
-            250 => {
+            // V_CLREXCP has no such form in LLVM, which then takes the first word alone for it.
+            250 if *op == Vop1::Nop => {
                 // It matters to nobody whether the control exists.
                 let source = super::second(words, info.name)? & 0xff;
                 if source != 0 || dpp(&mut inst, words).is_err() {
