@@ -6,9 +6,6 @@ use crate::isa::decode::sopk::Sopk;
 use crate::isa::decode::sopp::Sopp;
 use crate::isa::inst::{Inst, reg};
 
-/// Rounding modes other than nearest-even are not implemented.
-const MODE_ROUND: u32 = 0xf;
-
 fn branch(w: &mut Wave, i: &Inst, taken: bool) -> Done {
     if taken {
         w.pc = w.pc.wrapping_add_signed(i64::from(i.imm) * 4);
@@ -90,11 +87,7 @@ fn write_hwreg(w: &mut Wave, imm: i32, value: u32) -> Done {
     let merge = |old: u32| old & !field | value << offset & field;
     match id {
         1 => {
-            let mode = merge(w.mode);
-            if mode & MODE_ROUND != 0 {
-                return Err(Stop::Unsupported("rounding modes other than to nearest even"));
-            }
-            w.mode = mode;
+            w.mode = merge(w.mode);
         }
         3 => w.trap_status = merge(w.trap_status),
         _ => return Err(Stop::Unsupported("hardware register")),

@@ -7,6 +7,7 @@
 mod compare;
 mod control;
 mod divide;
+mod exact;
 mod float;
 mod half;
 mod indexing;
@@ -16,6 +17,7 @@ mod media;
 mod memory;
 mod minmax;
 mod packed;
+mod rounding;
 mod saturate;
 mod scalar;
 mod scalar_memory;
@@ -122,6 +124,13 @@ pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
 
 #[inline]
 fn dispatch(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    if wave.mode & rounding::ROUND != 0
+        && let Some(done) = rounding::execute(wave, inst)
+    {
+        env.stats.valu += 1;
+        env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+        return done;
+    }
     match inst.op {
         Op::Vop2(op) => {
             env.stats.valu += 1;

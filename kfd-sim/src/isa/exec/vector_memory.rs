@@ -210,8 +210,21 @@ fn atomic_lane(
     let old = match place {
         Place::Lds(offset) => env.lds.update(offset, bits, |old| rmw.apply(old, data, compare, bits))?,
         Place::Global(va) => env.port.atomic(va, bits, rmw, data, compare)?,
-        // Private to the lane, and possibly split by the swizzle.
-        Place::Scratch(_) => return Err(Stop::Unsupported("atomic on scratch")),
+        // Private to the lane, and possibly split by the swizzle: nobody can come between the parts.
+        Place::Scratch(offset) => {
+            if !offset.is_multiple_of(u64::from(bits / 8)) {
+                return Err(Stop::Unaligned(offset, bits / 8));
+            }
+            let mut old = 0;
+            for n in 0..bits / 32 {
+                old |= u64::from(load(w, env, advance(place, 4 * n), lane, 4)?) << (32 * n);
+            }
+            let new = rmw.apply(old, data, compare, bits);
+            for n in 0..bits / 32 {
+                store(w, env, advance(place, 4 * n), lane, 4, (new >> (32 * n)) as u32)?;
+            }
+            old
+        }
     };
     env.port.read += u64::from(bits / 8);
     env.port.written += u64::from(bits / 8);
