@@ -117,8 +117,8 @@ impl Format {
                     kept + u64::from(more)
                 };
                 // A carry out of the fraction lands in the exponent, which is right.
-                let biased = (unit - least) as u64;
-                let bits = if unit == least { kept } else { (biased << self.fraction) + kept };
+                let biased = ((unit - least) as u64).min(1 << self.exponent);
+                let bits = if unit == least { kept } else { (biased << self.fraction).saturating_add(kept) };
                 if bits < all {
                     sign(negative) | bits
                 } else {

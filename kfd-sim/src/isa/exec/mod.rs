@@ -101,6 +101,8 @@ pub struct Env<'a> {
     pub clock: &'a dyn Fn() -> u64,
     /// Flat apertures.
     pub apertures: Apertures,
+    /// Events that waves raise by a message (`s_sendmsg` of an interrupt).
+    pub interrupts: &'a mut Vec<u32>,
 }
 
 impl Env<'_> {

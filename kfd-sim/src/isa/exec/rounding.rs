@@ -4,7 +4,7 @@
 //! conversions follow it; conversions to integers, roots, reciprocals and the transcendental functions do not here.
 
 use super::exact::{self, F16, F32, F64, Format, Round, Value};
-use super::lanes::{f16_bits, f32s, f64s, flush, put, put_f16, put_f32, put_f64, raw};
+use super::lanes::{f16_bits, f32s, f64s, flush, old_f16, put, put_f16, put_f32, put_f64, raw};
 use super::wave::Wave;
 use super::{Done, packed};
 use crate::isa::decode::vop1::Vop1;
@@ -77,7 +77,7 @@ fn sources16(w: &Wave, i: &Inst) -> [[u16; 64]; 3] {
     match i.op {
         Op::Vop2(Vop2::MadmkF16) => [a, literal, b],
         Op::Vop2(Vop2::MadakF16) => [a, b, literal],
-        Op::Vop2(Vop2::MacF16) => [a, b, w.vgpr[usize::from(i.dst - reg::VGPR)].map(|value| value as u16)],
+        Op::Vop2(Vop2::MacF16) => [a, b, old_f16(w, i)],
         _ if i.info.src.len() == 3 => [a, b, f16_bits(w, i, 2)],
         _ => [a, b, [0; 64]],
     }

@@ -79,11 +79,11 @@ fn accumulate(w: &mut Wave, i: &Inst, op: Vop2) -> Done {
     if matches!(op, MacF16 | MadmkF16 | MadakF16) {
         let (a, b) = (f16s(w, i, 0), f16s(w, i, 1));
         let constant = half::to_f64(i.literal as u16);
-        let old = w.vgpr[usize::from(i.dst - reg::VGPR)];
+        let old = lanes::old_f16(w, i);
         // Not fused: the product is rounded to half precision first.
         let mad = |a: f64, b: f64, c: f64| half::from_f64(half::to_f64(half::from_f64(a * b)) + c);
         let out = std::array::from_fn(|n| match op {
-            MacF16 => mad(a[n], b[n], half::to_f64(old[n] as u16)),
+            MacF16 => mad(a[n], b[n], half::to_f64(old[n])),
             MadmkF16 => mad(a[n], constant, b[n]),
             _ => mad(a[n], b[n], constant),
         });

@@ -128,7 +128,8 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3) -> Done {
         // Not fused, and denormals are flushed whatever MODE says.
         MadF32 => single(w, i, |a, b, c| flush(flush(flush(a) * flush(b)) + flush(c))),
         MadLegacyF32 => single(w, i, |a, b, c| {
-            let product = if a == 0.0 || b == 0.0 { 0.0 } else { flush(flush(a) * flush(b)) };
+            let (a, b) = (flush(a), flush(b));
+            let product = if a == 0.0 || b == 0.0 { 0.0 } else { flush(a * b) };
             flush(product + flush(c))
         }),
         MadI32I24 => int3(w, i, |a, b, c| (sext24(a).wrapping_mul(sext24(b)) as u32).wrapping_add(c)),
