@@ -131,7 +131,12 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        self.counters.read()
+        let mut counts = self.counters.read();
+        if let PacketRing::Own(ring) = &self.ring {
+            // Where we alone write, what is not a barrier is a kernel: nobody needs to count it.
+            counts.kernels = ring.handed_out().saturating_sub(counts.barriers);
+        }
+        counts
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {
@@ -266,7 +271,8 @@ impl QueueState {
     /// Counts a submission.
     #[inline]
     pub(crate) fn count(&self, count: &PacketCounts) {
-        self.counters.add(count);
+        let kernels = if matches!(self.ring, PacketRing::Own(_)) { 0 } else { count.kernels };
+        self.counters.add(&PacketCounts { kernels, ..*count });
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.

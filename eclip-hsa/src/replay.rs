@@ -324,8 +324,7 @@ fn open<'a>(request: &Request, number: usize, queue: &'a Arc<QueueState>, front:
     let last = number == request.recorded.last;
     let visibility = if last { Visibility::System } else { Visibility::Agent };
     claim.cargo(|hold| {
-        owner.enter(visibility)?;
-        hold.program = Some(owner.clone());
+        hold.program = Some(owner.enter(visibility)?);
         Ok::<_, Error>(())
     })?;
     Ok(Lane {

@@ -7,20 +7,12 @@
 
 use crate::ring::{Port, Refused, Slots};
 
-/// A ring whose write index is shared.
-pub(crate) trait SharedPort: Port {
-    /// `write_dispatch_id`.
-    fn write_index(&self) -> u64;
-    /// Moves the write index from `from` to `to`; otherwise returns where it is.
-    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64>;
-}
-
 /// See the module's text.
 pub(crate) struct SharedRing<P> {
     port: P,
 }
 
-impl<P: SharedPort> SharedRing<P> {
+impl<P: Port> SharedRing<P> {
     pub(crate) fn new(port: P) -> Self {
         Self { port }
     }
@@ -79,15 +71,9 @@ mod tests {
         fn write_first(&self, slot: u32, dword: u32) {
             self.first[slot as usize].store(dword, Ordering::Release);
         }
-        fn raise_write_index(&self, _from: u64, _index: u64) {
-            unreachable!("a shared ring moves the write index when it reserves");
-        }
         fn ring_doorbell(&self, last: u64) {
             self.rung.store(last, Ordering::Release);
         }
-    }
-
-    impl SharedPort for Fake {
         fn write_index(&self) -> u64 {
             self.write.load(Ordering::Relaxed)
         }

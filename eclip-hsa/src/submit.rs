@@ -20,7 +20,7 @@ use crate::packet_ring::PacketRing;
 use crate::patch::Patch;
 use crate::pin::Wait;
 use crate::plain;
-use crate::program::{Entered, Program};
+use crate::program::Program;
 use crate::queue_state::QueueState;
 use crate::signal::{TimeCell, Use};
 use crate::token::Token;
@@ -89,7 +89,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let mut claim = queue.claim()?;
     let (signals, hold) = claim.parts();
     // What locks the bus comes before what is written: a locked instruction waits for all writes in front of it.
-    let entered = Entered::new(program, order.visibility)?;
+    let entered = program.enter(order.visibility)?;
     let owner = queue.clone();
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     if timed {
@@ -150,7 +150,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let start = queue.reserve(count)?;
 
     // From here on nothing fails.
-    hold.program = Some(entered.keep());
+    hold.program = Some(entered);
     if let Some(signal) = signal {
         signal.arm(frame.signalling() as i64);
         if frame.first_signal != 0 {
