@@ -60,17 +60,6 @@ pub(crate) fn try_submit(
     // From here on nothing fails.
     hold.program = Some(entered);
     signal.arm((count - tail) as i64);
-    queue.ring().fill(start, count as u64, |slots| {
-        slots.bodies(0, &kernels.bodies[..tail]);
-        for (offset, body) in kernels.bodies.iter().enumerate().skip(tail) {
-            slots.body_with(offset, body, &[(Packet::SIGNAL, signal.handle())]);
-        }
-        let mut acquire = Some(acquire);
-        for (offset, &first) in kernels.firsts.iter().enumerate() {
-            let first = acquire.take().map_or(first, |acquire| with_acquire(first, acquire));
-            slots.first(offset, if offset >= tail { with_release(first, release) } else { first });
-        }
-    });
     let first = queue.lane().base + start;
     let mut place = Place { start: first, end: first + count as u64 - 1, proves: barrier };
     if let Some(offset) = kernels.last_barrier {
@@ -85,7 +74,18 @@ pub(crate) fn try_submit(
         let (kernels, barrier_bits) = (count as u64, kernels.barrier_bits);
         queue.count(&PacketCounts { kernels, barrier_bits, ..Default::default() });
     }
+    let slots = queue.ring().slots(start);
+    slots.bodies(0, &kernels.bodies[..tail]);
+    for (offset, body) in kernels.bodies.iter().enumerate().skip(tail) {
+        slots.body_with(offset, body, &[(Packet::SIGNAL, signal.handle())]);
+    }
+    let mut acquire = Some(acquire);
+    for (offset, &first) in kernels.firsts.iter().enumerate() {
+        let first = acquire.take().map_or(first, |acquire| with_acquire(first, acquire));
+        slots.first(offset, if offset >= tail { with_release(first, release) } else { first });
+    }
     let ticket = claim.launch(place, false, known.as_ref().unwrap_or(&NOTHING));
+    queue.ring().publish(start, count as u64);
     queue.note_marked(place, false);
     Ok(Token::new(owner, ticket, visibility, None))
 }

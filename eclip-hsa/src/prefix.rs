@@ -44,7 +44,8 @@ impl Marks {
         Self { ends: (0..capacity).map(|_| AtomicU64::new(start)).collect() }
     }
 
-    /// Marks `start..end` as finished. If this call moved the front, returns from where and to where.
+    /// Marks `start..end` as finished. If this call moved the front, returns from where and to where. In any case a sequentially consistent fence
+    /// lies between what the caller did before and what he does afterwards.
     ///
     /// The caller must own the range, and it must lie within the capacity of the front.
     #[inline]

@@ -144,14 +144,25 @@ impl<P: Port> Ring<P> {
         Ok(start)
     }
 
-    /// Lets `write` write the `count` slots from `start` on, which belong to the caller: all bodies, then all first dwords. Then publishes what
-    /// is complete.
+    /// Slots from `start` on, which belong to the caller, to be written: all bodies, then all first dwords.
     #[inline]
-    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
-        write(&Slots { port: &self.port, start, mask: u64::from(self.size() - 1) });
+    pub(crate) fn slots(&self, start: u64) -> Slots<'_, P> {
+        Slots::of(&self.port, start)
+    }
+
+    /// The caller's slots are written: publishes what is complete, with a sequentially consistent fence ([`Marks::finish`]).
+    #[inline]
+    pub(crate) fn publish(&self, start: u64, count: u64) {
         if let Some((_, published)) = self.ready.finish(&WriteIndex(&self.port), start, start + count) {
             self.port.ring_doorbell(published - 1);
         }
+    }
+
+    /// [`Ring::slots`] and [`Ring::publish`].
+    #[inline]
+    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
+        write(&self.slots(start));
+        self.publish(start, count);
     }
 
     /// Takes `count` consecutive slots, to be filled.

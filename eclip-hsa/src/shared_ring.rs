@@ -40,9 +40,13 @@ impl<P: Port> SharedRing<P> {
         }
     }
 
-    /// Lets `write` write the slots, then rings the doorbell.
-    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
-        write(&Slots::of(&self.port, start));
+    /// Reserved slots from `start` on: all bodies are written, then all first dwords, with which the device may take them.
+    pub(crate) fn slots(&self, start: u64) -> Slots<'_, P> {
+        Slots::of(&self.port, start)
+    }
+
+    /// Rings the doorbell for slots that were written.
+    pub(crate) fn publish(&self, start: u64, count: u64) {
         self.port.ring_doorbell(start + count - 1);
     }
 }
@@ -91,7 +95,8 @@ mod tests {
         assert_eq!((ring.reserve(2), ring.reserve(5)), (Err(Refused::Full), Err(Refused::TooLarge)));
         assert_eq!(ring.port.write.load(Ordering::Relaxed), 3);
         let packet = Packet::from_dwords([0x1503; PACKET_DWORDS]);
-        ring.fill(1, 2, |slots| [0, 1].map(|at| slots.first(at, packet.dwords()[0])).into_iter().collect());
+        [0, 1].into_iter().for_each(|at| ring.slots(1).first(at, packet.dwords()[0]));
+        ring.publish(1, 2);
         let firsts = ring.port.first.each_ref().map(|first| first.load(Ordering::Relaxed));
         assert_eq!((firsts, ring.port.rung.load(Ordering::Relaxed)), ([0, 0x1503, 0x1503, 0], 2));
         ring.port.read.store(3, Ordering::Relaxed);

@@ -159,7 +159,6 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let first = queue.lane().base + start;
     let entry = enter(barrier, first, &frame.extent());
-    queue.ring().fill(start, count, |slots| frame.write(slots, hold.waits()));
     if waits > 0
         && let Some(view) = &mut view
     {
@@ -181,7 +180,10 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     queue.count(&counts);
     let place = Place { start: first, end: entry.end, proves: entry.proves };
     let time = if timed { hold.more().time.clone() } else { None };
+    frame.write(&queue.ring().slots(start), hold.waits());
+    // Pending before it is published: publication is a full fence, which `note_waiting` counts on.
     let ticket = claim.launch(place, silent, view.as_ref().map_or(&NOTHING, |view| &view.clock));
+    queue.ring().publish(start, count);
     queue.note_marked(place, silent);
     if waits > 0 {
         queue.note_waiting(failures);

@@ -405,6 +405,8 @@ fn a_failure_that_overtakes_a_submission_is_found() {
                 let before = failures.count();
                 if lost.load(Ordering::Acquire) == 0 {
                     pending.store(1, Ordering::Release);
+                    // As publication does it.
+                    loom::sync::atomic::fence(Ordering::SeqCst);
                     unharmed.note_waiting(&failures, before);
                 }
             }
