@@ -4,13 +4,15 @@
 //! A [`Worker`] is an in-order stream as its user sees it: every kernel begins after the one before has ended and sees what it
 //! wrote. Underneath, each kernel is looked up ([`crate::route::Table`]) and goes to the queue that the [`Policy`] takes from the
 //! [`Plan`]. A barrier-AND packet goes in front only if the kernel before went to another queue and is not complete. On the same queue
-//! the barrier bit orders them; kernels whose successor is planned for the same queue get no completion signal.
+//! the barrier bit orders them; kernels whose successor is planned for the same queue get no completion signal. All this is decided, and
+//! counted, by the code that decides for [`crate::route::Router`]: a worker only carries it out with groups and tokens instead of packets
+//! and signals.
 //!
 //! # Threads
 //! A worker belongs to one thread at a time and can be sent to another. Workers share nothing but the queues, so none waits for
-//! another's lock. A queue that several workers use (as a rule the unmasked default) makes false dependencies: a barrier bit
-//! there waits for the other workers' kernels too, and a barrier-AND holds up what they submit behind it. The barrier bit is left out
-//! where the worker's own kernel before is complete, and no more can be done: give each worker a default queue of its own while the
+//! another's lock. A queue that several workers use (as a rule the unmasked default) makes false dependencies. A barrier bit there would
+//! wait for the other workers' kernels too, so a barrier-AND on the worker's own kernel before takes its place, unless that is
+//! complete. While it waits, it holds up what the others submit behind it: give each worker a default queue of its own while the
 //! hardware has queues to spare.
 //!
 //! # Cost

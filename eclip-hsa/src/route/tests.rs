@@ -3,6 +3,7 @@ use crate::packet::KernelDispatch;
 use crate::plan::{Plan, PlanDevice, PlanDocument, PlanKernel, PlanQueue, PlanWorker, VERSION};
 use crate::policy::Policy;
 
+mod decisions;
 mod model;
 
 /// The table of a worker whose kernels take these queues out of `0..queues`; its default is the last queue.

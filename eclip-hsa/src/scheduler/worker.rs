@@ -12,9 +12,9 @@ use crate::dispatch::Dispatch;
 use crate::error::{Error, Result};
 use crate::group::KernelGroup;
 use crate::patch::Patch;
-use crate::program::Program;
+use crate::program::{Assembly, Program};
 use crate::queue::Queue;
-use crate::route::{Boundaries, Counters, KernelName, Table, Tracker};
+use crate::route::{Behind, Boundaries, Core, Counters, KernelName, Table};
 use crate::submit::{Order, submit};
 use crate::token::Token;
 use crate::visibility::Visibility;
@@ -41,7 +41,7 @@ pub struct Prepared {
 pub struct Worker {
     shared: Arc<Shared>,
     index: usize,
-    tracker: Tracker,
+    core: Core,
     patience: Duration,
     /// The newest work, on which the next kernel depends, and the plan's index of its queue.
     last: Option<(Token, usize)>,
@@ -58,8 +58,9 @@ impl Prepared {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
-        let tracker = Tracker::new(shared.workers[index].table.clone(), Boundaries::Explicit);
-        Self { shared, index, tracker, patience: DEFAULT_PATIENCE, last: None, times: VecDeque::new() }
+        let table = shared.workers[index].table.clone();
+        let core = Core::new(table, |queue| shared.shared[queue], Boundaries::Explicit);
+        Self { shared, index, core, patience: DEFAULT_PATIENCE, last: None, times: VecDeque::new() }
     }
 
     /// Its name.
@@ -75,7 +76,7 @@ impl Worker {
 
     /// Lets the plan's number of kernels end a request, instead of [`Worker::begin_request`] and [`Worker::end_request`].
     pub fn count_requests(&mut self) {
-        self.tracker.set_boundaries(Boundaries::ByCount);
+        self.core.tracker.set_boundaries(Boundaries::ByCount);
     }
 
     /// Makes a kernel ready to be submitted often: checks it, gives its arguments memory of their own, and looks its name up.
@@ -83,8 +84,8 @@ impl Worker {
     /// # Errors
     /// As [`KernelGroup::of`].
     pub fn prepare(&self, dispatch: Dispatch) -> Result<Prepared> {
-        let name = self.tracker.table.name(dispatch.kernel().name());
-        Ok(Prepared { group: KernelGroup::of(dispatch)?, name, table: self.tracker.table.clone() })
+        let name = self.core.tracker.table.name(dispatch.kernel().name());
+        Ok(Prepared { group: KernelGroup::of(dispatch)?, name, table: self.core.tracker.table.clone() })
     }
 
     /// As [`Worker::prepare`], for a kernel that the plan knows by another name than its own.
@@ -92,7 +93,7 @@ impl Worker {
     /// # Errors
     /// As [`KernelGroup::of`].
     pub fn prepare_as(&self, name: &str, dispatch: Dispatch) -> Result<Prepared> {
-        Ok(Prepared { name: self.tracker.table.name(name), ..self.prepare(dispatch)? })
+        Ok(Prepared { name: self.core.tracker.table.name(name), ..self.prepare(dispatch)? })
     }
 
     /// Submits the next kernel. Waits for room in its queue for at most the worker's patience.
@@ -116,7 +117,7 @@ impl Worker {
     /// As [`Worker::submit`], and [`Error::Arguments`] for a patch that does not fit.
     #[inline]
     pub fn submit_patched(&mut self, kernel: &Prepared, patches: &[Patch]) -> Result<&Token> {
-        if !Arc::ptr_eq(&kernel.table, &self.tracker.table) {
+        if !Arc::ptr_eq(&kernel.table, &self.core.tracker.table) {
             return Err(self.not_mine());
         }
         self.send(kernel.group.program(), kernel.name, patches)
@@ -142,15 +143,15 @@ impl Worker {
     /// # Errors
     /// As [`Worker::submit`] and [`KernelGroup::of`].
     pub fn dispatch(&mut self, dispatch: &Dispatch) -> Result<&Token> {
-        let name = self.tracker.table.name(dispatch.kernel().name());
+        let name = self.core.tracker.table.name(dispatch.kernel().name());
         let agent = dispatch.kernel().agent();
-        let program = Program::new(agent, std::iter::once(dispatch), crate::program::Plan::default())?;
+        let program = Program::new(agent, std::iter::once(dispatch), Assembly::default())?;
         self.send(&Arc::new(program), name, &[])
     }
 
     /// The next kernel is the first of a request. Ends the one in progress, if any.
     pub fn begin_request(&mut self) {
-        self.tracker.begin_request();
+        self.core.tracker.begin_request();
         self.collect_times();
     }
 
@@ -164,7 +165,7 @@ impl Worker {
     /// As [`Worker::submit`], if a packet is added; the request is over all the same.
     pub fn end_request(&mut self) -> Result<Option<Token>> {
         let token = self.for_host();
-        self.tracker.end_request();
+        self.core.tracker.end_request();
         self.collect_times();
         token
     }
@@ -185,12 +186,12 @@ impl Worker {
     /// Counters of the request that ended last. Its times are known when it is complete and [`Worker::wait`] or
     /// [`Worker::end_request`] was called after that.
     pub fn last_request(&self) -> &Counters {
-        &self.tracker.finished
+        &self.core.tracker.finished
     }
 
     /// Counters since the worker was made, the request in progress included.
     pub fn total(&self) -> Counters {
-        self.tracker.total()
+        self.core.tracker.total()
     }
 
     /// The queue of the pool that stands for the plan's `index`-th queue: the indices of [`Counters::queue_ns`]. None if
@@ -202,13 +203,11 @@ impl Worker {
 
     #[inline]
     fn send(&mut self, program: &Arc<Program>, name: KernelName, patches: &[Patch]) -> Result<&Token> {
-        let step = self.tracker.peek(name);
-        if step.switched
-            && let Some((token, _)) = &self.last
-            && token.visibility() == Visibility::Queue
-        {
+        let mut step = self.core.kernel(name);
+        if let Behind::Marker(_) = step.behind {
             // The plan said that this kernel would be on the same queue.
             self.mark(Visibility::Agent)?;
+            step = self.core.kernel(name);
         }
         let place = step.placement.queue;
         let shared = &*self.shared;
@@ -218,32 +217,30 @@ impl Worker {
             queue.remask(mask, self.patience)?;
         }
         let measured = queue.state().parts().profiling;
-        let visibility = if self.tracker.next_is_last() {
+        let visibility = if step.last {
             Visibility::System
-        } else if !measured && !shared.shared[place] && self.tracker.expected_after_next() == Some(place) {
-            Visibility::Queue
-        } else {
+        } else if measured || step.tells {
             Visibility::Agent
+        } else {
+            Visibility::Queue
         };
         let after = self.last.as_ref().map_or(&[][..], |(token, _)| std::slice::from_ref(token));
         let waited = Cell::new(0);
-        let order = Order { after, patches, visibility, waited: Some(&waited), ..Order::new(program) };
+        let by_signal = step.behind == Behind::Signal;
+        let order =
+            Order { after, patches, visibility, by_signal, waited: Some(&waited), ..Order::new(program) };
         let token = submit(queue.state(), &order, self.patience)?;
 
-        let counters = &mut self.tracker.request;
-        let barrier = u64::from(waited.get() > 0);
-        counters.barriers += barrier;
-        counters.elisions += u64::from(step.switched && barrier == 0);
         if measured {
             if self.times.len() == TIMES_KEPT
                 && let Some((request, ..)) = self.times.pop_front()
             {
-                self.tracker.no_time(request);
+                self.core.tracker.no_time(request);
             }
-            self.times.push_back((self.tracker.number(), place, token.clone()));
+            self.times.push_back((self.core.tracker.number(), place, token.clone()));
         }
         self.last = Some((token, place));
-        if self.tracker.commit(name, step) {
+        if self.core.submitted(step, visibility != Visibility::Queue, waited.get() > 0) {
             self.collect_times();
         }
         Ok(&self.last.as_ref().expect("just put there").0)
@@ -258,7 +255,7 @@ impl Worker {
         let order = Order { after: std::slice::from_ref(token), visibility, ..Order::new(&empty) };
         let marker = submit(queue.state(), &order, self.patience)?;
         *token = marker;
-        self.tracker.request.markers += 1;
+        self.core.marked();
         Ok(())
     }
 
@@ -278,9 +275,9 @@ impl Worker {
             let (request, queue, _) = self.times.pop_front().expect("it is in front");
             match time {
                 Ok(time) => {
-                    self.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns))
+                    self.core.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns))
                 }
-                Err(_) => self.tracker.no_time(request),
+                Err(_) => self.core.tracker.no_time(request),
             }
         }
     }
