@@ -27,7 +27,6 @@
 //! [[worker]]
 //! name = "W1"
 //! default = "default"
-//! kernels_per_request = 2
 //! kernels = [
 //!   { index = 0, kernel = "matmul", queue = "default" },
 //!   { index = 1, kernel = "bias", queue = "W1 15" },

@@ -212,7 +212,6 @@ label = "all 2"
 name = "W1"
 default = "all"
 model_wise = "large"
-kernels_per_request = 3
 kernels = [
   { index = 0, queue = "large", right_size = "large" },
   { index = 1, queue = "large", right_size = "small" },
@@ -221,7 +220,6 @@ kernels = [
 [[worker]]
 name = "W2"
 default = "all 2"
-kernels_per_request = 1
 kernels = [{ index = 0, queue = "large" }]
 "#;
 

@@ -39,13 +39,11 @@ label = "both"
 name = "W1"
 default = "W1 all"
 model_wise = "W1 30"
-kernels_per_request = 1
 kernels = [{ index = 0, queue = "W1 15" }]
 [[worker]]
 name = "W2"
 default = "W2 all"
 model_wise = "both"
-kernels_per_request = 1
 kernels = [{ index = 0, queue = "both", right_size = "W2 15" }]
 "#;
 
@@ -74,7 +72,6 @@ fn plan(rng: &mut Rng) -> Plan {
             kernel
         })
         .collect();
-    worker.kernels_per_request = worker.kernels.len() as u32;
     if rng.bool() {
         worker.default = "both".into();
     }

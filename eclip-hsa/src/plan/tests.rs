@@ -62,7 +62,10 @@ fn a_plan_is_read_and_sorted() {
     assert_eq!(plan.mask(1).unwrap().to_string(), "0x555555555555555");
     assert!(plan.mask(2).is_none());
     assert_eq!(plan.queue("default"), Some(2));
-    assert_eq!(plan.worker("W2").unwrap().kernels_per_request, 8);
+    assert_eq!(plan.worker("W2").unwrap().kernels_of_a_request(), 8);
+    assert_eq!(plan.worker("W1").unwrap().kernels_of_a_request(), 3);
+    let counted = Plan::parse("small.toml", &SMALL.replace("kernels_per_request = 3\n", "")).unwrap();
+    assert_eq!(counted.worker("W1").unwrap().kernels_of_a_request(), 3, "as many as are listed");
     let unknown = plan.worker("W3").unwrap_err().to_string();
     assert!(unknown.contains("no worker \"W3\"; its workers are \"W1\", \"W2\""), "{unknown}");
 }
@@ -147,6 +150,12 @@ fn kernels_are_all_there_once() {
         "kernels_per_request = 4000000000",
         "4000000000 kernels of a request, but at most 1048576",
     );
+    says(
+        "kernels_per_request = 8",
+        "kernels_per_request = 1",
+        "small.toml:34: worker[1].kernels_per_request: a request of 1 kernels, but 2 are listed",
+    );
+    says("kernels_per_request = 3", "kernels_per_request = -3", "small.toml:24: invalid value: integer `-3`");
     says(
         "index = 1, kernel = \"bias\"",
         "kernel = \"bias\", occurrence = 0",
@@ -296,7 +305,7 @@ fn any_plan() -> impl Strategy<Value = PlanDocument> {
                     name,
                     default: pick(&default),
                     model_wise: by_index.then(|| pick(&default)),
-                    kernels_per_request: count,
+                    kernels_per_request: (!by_index || count.is_multiple_of(2)).then_some(count),
                     kernels,
                 }
             });

@@ -80,7 +80,7 @@ impl Table {
             occurrences: occurrences.into_iter().map(Vec::into_boxed_slice).collect(),
             names,
             unknown: placements.unknown,
-            kernels: described.kernels_per_request,
+            kernels: described.kernels_of_a_request(),
             switch_max: plan.document().switch_max,
             queues: plan.document().queues.len(),
             switches,

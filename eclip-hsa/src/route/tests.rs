@@ -21,7 +21,7 @@ fn table(queues: usize, route: &[usize], by_name: bool, switch_max: Option<u32>)
         name: "W".into(),
         default: label(queues - 1),
         model_wise: None,
-        kernels_per_request: route.len() as u32,
+        kernels_per_request: None,
         kernels: kernels.collect(),
     };
     let device = PlanDevice {
