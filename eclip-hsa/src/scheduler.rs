@@ -49,7 +49,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::cu_mask::{CuMask, MaskRules};
 use crate::error::{Error, Result};
-use crate::plan::{Plan, PlanProblem, PoolDescription};
+use crate::plan::{Difference, Plan, PlanProblem, PoolDescription};
 use crate::policy::{Placement, Policy, Remask};
 use crate::pool::{Pool, PoolBuilder};
 use crate::route::Table;
@@ -95,7 +95,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Scheduler {
-    /// A scheduler for a pool. The plan must be for it: see [`Plan::check`]. Queues that the policy does not use may be missing.
+    /// A scheduler for a pool. The plan must be for it: see [`Plan::check`]. Queues that the policy does not use may be missing, and under
+    /// [`Policy::KwIoctl`], which sets masks itself, those of its queues may be any.
     ///
     /// # Errors
     /// [`Error::Plan`] with every difference between plan and pool, or with what the policy needs and the plan does not say;
@@ -104,7 +105,11 @@ impl Scheduler {
         let tables = tables(plan, policy)?;
         let needed = |queue: usize| tables.iter().any(|table| table.uses(queue));
         let description = PoolDescription::of(&pool)?;
-        let differences = plan.check_queues(&description, needed);
+        let mut differences = plan.check_queues(&description, needed);
+        if policy == Policy::KwIoctl {
+            // It sets the mask of its queues before every kernel, so that they may have any.
+            differences.retain(|difference| !matches!(difference, Difference::Mask { .. }));
+        }
         if !differences.is_empty() {
             return Err(plan.error(&[], PlanProblem::Pool(differences)).into());
         }

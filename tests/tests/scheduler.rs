@@ -553,3 +553,22 @@ fn a_dead_shared_queue_is_an_error_for_both_workers() {
     pool.replace(shared).unwrap();
     run(&gpu, &Scheduler::new(pool, &plan, Policy::Eclip).unwrap(), 5);
 }
+
+#[test]
+fn a_pool_whose_masks_were_set_by_kw_ioctl_can_be_used_again() {
+    let gpu = gpu();
+    let plan = plan();
+    let scheduler = scheduler(&gpu, &plan, Policy::KwIoctl);
+    drop(run(&gpu, &scheduler, 2));
+    let mut pool = scheduler.into_pool().unwrap();
+    assert!(pool.queues().iter().all(|queue| queue.mask().is_some()), "they keep the mask that was set last");
+    pool.replace(1).unwrap();
+    let scheduler = Scheduler::new(pool, &plan, Policy::KwIoctl).unwrap();
+    drop(run(&gpu, &scheduler, 2));
+    // Another policy relies on the masks of the plan.
+    let pool = scheduler.into_pool().unwrap();
+    let mask = CuMask::shader_engines(gpu.agent.topology().unwrap(), &[0]).unwrap();
+    pool[0].remask(&mask, PATIENCE).unwrap();
+    let error = Scheduler::new(pool, &plan, Policy::Baseline).unwrap_err().to_string();
+    assert!(error.contains("queue W1 all: plan says all CUs, pool has 0x111111111111111"), "{error}");
+}
