@@ -15,6 +15,57 @@
 //! Where packets go, what keeps them behind each other and what is counted is decided in one place for the router and for the
 //! safe API: a [`crate::Worker`] that submits the same kernels takes the same queues with the same barriers, and counts the same.
 //!
+//! ```
+//! use eclip_hsa::packet::{Header, KernelDispatch, Packet, PacketKind};
+//! use eclip_hsa::route::{Boundaries, CallerSignals, Router, Signals, Table};
+//! use eclip_hsa::{Plan, Policy};
+//!
+//! /// What the owner of the queues does with HSA's signals. Here nothing is ever complete.
+//! struct Numbers(u64);
+//! impl Signals for Numbers {
+//!     fn is_complete(&mut self, _handle: u64) -> bool {
+//!         false
+//!     }
+//!     fn fresh(&mut self) -> Option<u64> {
+//!         self.0 += 1;
+//!         Some(self.0)
+//!     }
+//!     fn recycle(&mut self, _handle: u64) {}
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let text = r#"
+//! # version = 1
+//! # device = { isa = "gfx906", shader_engines = 4, cus_per_sh = [15, 15, 15, 15] }
+//! # queue = [{ label = "narrow", mask = "0x111111111111111" }, { label = "all" }]
+//! # [[worker]]
+//! # name = "W1"
+//! # default = "all"
+//! # kernels = [
+//! #   { index = 0, kernel = "matmul", queue = "all" },
+//! #   { index = 1, kernel = "bias", queue = "narrow" },
+//! # ]
+//! # "#;
+//! // The plan sends matmul to queue 1 ("all") and bias to queue 0 ("narrow").
+//! let table = Table::new(&Plan::parse("example", text)?, "W1", Policy::Eclip)?;
+//! let [matmul, bias] = ["matmul", "bias"].map(|name| table.name(name));
+//! let mut router = Router::new(table.into(), |_queue| false, CallerSignals::Opaque, Boundaries::ByCount);
+//! let mut signals = Numbers(0);
+//! // As HIP wrote it.
+//! let kernel = Packet::kernel_dispatch(Header::new(PacketKind::KernelDispatch), &KernelDispatch::default());
+//! let mut written = Vec::new();
+//! for name in [matmul, bias] {
+//!     let routed = router.route(kernel, name, &mut signals)?;
+//!     // Each goes into the ring of its queue, in this order.
+//!     written.extend(routed.packets().iter().map(|(queue, packet)| (*queue, packet.header().unwrap().kind)));
+//! }
+//! let [kernel, barrier] = [PacketKind::KernelDispatch, PacketKind::BarrierAnd];
+//! assert_eq!(written, [(1, kernel), (0, barrier), (0, kernel)]);
+//! assert_eq!((router.last_request().switches, router.last_request().barriers), (1, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Signals
 //! A packet whose successor may be on another queue needs a completion signal: one without gets a fresh one from [`Signals`],
 //! which comes back when no packet that names it can be unprocessed. A packet that has its own keeps it. Whether a dependency may
@@ -49,7 +100,7 @@ pub(crate) use self::core::{Behind, Core};
 pub trait Signals {
     /// Whether the signal's counter is zero: the packet that decrements it is complete, and what it released is visible to agents.
     fn is_complete(&mut self, handle: u64) -> bool;
-    /// A signal that nothing else uses, with the value 1; none if all are in use.
+    /// A signal that nothing else uses, with the value 1; none if all are in use. A handle of 0 is none, too.
     fn fresh(&mut self) -> Option<u64>;
     /// Takes back a signal that `fresh` gave: every packet that names it is complete.
     fn recycle(&mut self, handle: u64);
@@ -238,10 +289,12 @@ impl Router {
 
     /// A fresh signal; looks for returned ones if there is none.
     fn fresh(&mut self, signals: &mut impl Signals) -> Option<u64> {
-        signals.fresh().or_else(|| {
+        // 0 is AQL's word for no signal: a barrier that named it would wait for nothing.
+        let next = |signals: &mut _| Signals::fresh(signals).filter(|handle| *handle != 0);
+        next(signals).or_else(|| {
             let newest = self.lent.iter().rev().find(|(_, handle)| signals.is_complete(*handle)).copied();
             self.reclaim(newest?.0, signals);
-            signals.fresh()
+            next(signals)
         })
     }
 
@@ -259,7 +312,7 @@ impl Router {
         self.core.tracker.begin_request();
     }
 
-    /// The request in progress is over: its counters.
+    /// The request in progress is over: its counters. Without a kernel there was none, and these are those of the one before.
     pub fn end_request(&mut self) -> &Counters {
         self.core.tracker.end_request()
     }
@@ -275,7 +328,7 @@ impl Router {
     }
 
     /// Adds the execution time of a kernel, once it is known, to the counters of its request ([`Routed::request`]; the one in
-    /// progress and the one before are kept) and of the worker.
+    /// progress and the one before are kept) and of the worker. Of a queue that the plan does not have, nothing is added.
     pub fn record_time(&mut self, request: u64, queue: usize, ns: u64) {
         self.core.tracker.record_time(request, queue, ns);
     }

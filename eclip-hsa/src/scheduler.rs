@@ -8,6 +8,10 @@
 //! counted, by the code that decides for [`crate::route::Router`]: a worker only carries it out with groups and tokens instead of packets
 //! and signals.
 //!
+//! # Requests
+//! A plan is of one request, which a worker repeats. [`Worker::begin_request`] says where one begins, or [`Worker::count_requests`]
+//! once that the plan's number of kernels is one. Without either everything is one request, whose kernels beyond the plan's are unknown.
+//!
 //! # Threads
 //! A worker belongs to one thread at a time and can be sent to another. Workers share nothing but the queues, so none waits for
 //! another's lock. A queue that several workers use (as a rule the unmasked default) makes false dependencies. A barrier bit there would
@@ -140,8 +144,12 @@ impl Scheduler {
     /// A pool with the queues of the plan that the policy uses, to be built.
     ///
     /// # Errors
-    /// [`Error::Plan`] if the plan does not say what the policy needs; [`Error::Mask`] if the GPU is another.
+    /// [`Error::Plan`] if the plan does not say what the policy needs, or was made for another GPU.
     pub fn pool(agent: &Agent, plan: &Plan, policy: Policy) -> Result<PoolBuilder> {
+        let differences = plan.check_queues(&describe(agent)?, |_| false);
+        if !differences.is_empty() {
+            return Err(plan.error(&[], PlanProblem::Pool(differences)).into());
+        }
         let tables = tables(plan, policy)?;
         let mut builder = Pool::builder(agent);
         for (index, queue) in plan.document().queues.iter().enumerate() {
@@ -238,13 +246,18 @@ impl PoolDescription {
     /// # Errors
     /// [`Error::Invalid`] if the driver does not describe the GPU.
     pub fn of(pool: &Pool) -> Result<Self> {
-        let agent = pool.agent();
-        let isa = agent.isa().ok_or_else(|| Error::Invalid(format!("{agent} has no instruction set")))?;
-        Ok(Self {
-            product: agent.product().to_owned(),
-            isa: isa.clone(),
-            topology: (**agent.topology()?).clone(),
-            queues: pool.queues().iter().map(|queue| (queue.label().to_owned(), queue.mask())).collect(),
-        })
+        let queues = pool.queues().iter().map(|queue| (queue.label().to_owned(), queue.mask())).collect();
+        Ok(Self { queues, ..describe(pool.agent())? })
     }
+}
+
+/// A pool without queues on this GPU.
+fn describe(agent: &Agent) -> Result<PoolDescription> {
+    let isa = agent.isa().ok_or_else(|| Error::Invalid(format!("{agent} has no instruction set")))?;
+    Ok(PoolDescription {
+        product: agent.product().to_owned(),
+        isa: isa.clone(),
+        topology: (**agent.topology()?).clone(),
+        queues: Vec::new(),
+    })
 }

@@ -366,7 +366,9 @@ fn requests_end_by_count_or_where_they_are_said_to() {
     worker.wait(PATIENCE).unwrap();
     chain.check();
     let total = worker.total();
-    assert_eq!((total.requests, total.unknown, total.markers), (5, 0, 0));
+    assert_eq!((total.requests, total.unknown, total.markers), (4, 0, 0), "one without kernels is none");
+    assert!(worker.end_request().unwrap().is_some());
+    assert_eq!((worker.total().requests, worker.last_request().kernels), (4, KERNELS as u64));
     assert_eq!(total.queue_ns.iter().filter(|ns| **ns > 0).count(), 4);
 }
 
@@ -399,6 +401,9 @@ fn what_does_not_fit_is_refused() {
     let error = Scheduler::new(pool(), &elsewhere, Policy::Eclip).unwrap_err();
     let Error::Plan(ref wrong) = error else { panic!("{error}") };
     assert!(matches!(&wrong.problem, PlanProblem::Pool(differences) if differences.len() == 2), "{error}");
+    // Not even a pool is made of it.
+    let error = Scheduler::pool(&gpu.agent, &elsewhere, Policy::Eclip).unwrap_err().to_string();
+    assert!(error.contains("the plan is for gfx90a, the pool's GPU is gfx906"), "{error}");
     let error = text(&other, Policy::KwStream, pool());
     assert!(error.contains("worker[0].kernels[0].right_size: policy kw-stream needs"), "{error}");
 

@@ -108,6 +108,27 @@ fn errors_have_line_and_field() {
         "small.toml:14: queue[1].label: queue \"W1 15\" is there twice: first as queue[0].label",
     );
     says("label = \"W1 30\"", "label = \"\"", "queue[1].label: the label is empty");
+    let long = "é".repeat(200);
+    says(
+        "label = \"W1 30\"",
+        &format!("label = \"{long}\""),
+        "queue[1].label: 400 bytes of a label, but at most 256",
+    );
+    says(
+        "name = \"W2\"",
+        &format!("name = \"{long}\""),
+        "worker[1].name: 400 bytes of a name, but at most 256",
+    );
+    let unknown = broken("queue = \"W1 15\" }", &format!("queue = \"{long}\" }}")).to_string();
+    assert!(unknown.contains("éé\"... (400 bytes); its queues are") && unknown.len() < 600, "{unknown}");
+}
+
+#[test]
+fn an_error_shows_the_first_of_many_names() {
+    let more: String = (0..100).map(|queue| format!("[[queue]]\nlabel = \"q{queue}\"\n")).collect();
+    let text = SMALL.replace("queue = \"W1 15\" }", "queue = \"none\" }") + &more;
+    let error = Plan::parse("many", &text).unwrap_err().to_string();
+    assert!(error.ends_with("\"q12\" and 87 more"), "{error}");
 }
 
 #[test]

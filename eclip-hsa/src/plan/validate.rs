@@ -16,6 +16,8 @@ pub const MAX_KERNELS: u32 = 1 << 20;
 pub const MAX_QUEUES: usize = 1024;
 /// Most workers of a plan.
 pub const MAX_WORKERS: usize = 1024;
+/// Longest label of a queue and name of a worker, in bytes.
+pub const MAX_NAME: usize = 256;
 
 /// What checking finds out.
 pub(super) struct Checked {
@@ -44,6 +46,7 @@ pub(super) fn validate(plan: &PlanDocument) -> Result<Checked, Located> {
         if each.name.is_empty() {
             return Err(Located::new(&at, PlanProblem::Empty("the name is empty: give the worker one")));
         }
+        limit("bytes of a name", each.name.len(), MAX_NAME, &at)?;
         unique(&mut names, &each.name, format!("worker {:?}", each.name), &at)?;
         Worker { at: [Key("worker"), Index(index)], worker: each, labels: &labels, queues: &plan.queues }
             .check()?;
@@ -77,6 +80,7 @@ fn queues(queues: &[PlanQueue], topology: &Arc<CuTopology>) -> Result<Vec<Option
             let problem = PlanProblem::Empty("the label is empty: give the queue one");
             return Err(Located::new(&at("label"), problem));
         }
+        limit("bytes of a label", queue.label.len(), MAX_NAME, &at("label"))?;
         unique(&mut labels, &queue.label, format!("queue {:?}", queue.label), &at("label"))?;
         let mut rules = MaskRules::STRICT.allow_empty_engines();
         if queue.unbalanced {

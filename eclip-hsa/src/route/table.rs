@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::plan::{Plan, PlanError};
 use crate::policy::{Placement, Policy};
 
-/// A kernel's name as a table knows it: looked up once with [`Table::name`].
+/// A kernel's name as a table knows it: looked up once with [`Table::name`]. To another table it means another name or none, so that
+/// kernels would go elsewhere: each worker's names are its own. (A [`crate::Worker`] refuses what another one prepared.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelName(u32);
 

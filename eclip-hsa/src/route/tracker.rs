@@ -103,13 +103,14 @@ impl Tracker {
 
     /// The next kernel is the first of a request. Ends the one in progress.
     pub fn begin_request(&mut self) {
-        if self.request.kernels > 0 {
-            self.end_request();
-        }
+        self.end_request();
     }
 
-    /// The request in progress is over.
+    /// The request in progress is over, if it has a kernel.
     pub fn end_request(&mut self) -> &Counters {
+        if self.request.kernels == 0 {
+            return &self.finished;
+        }
         self.request.close(self.table.switch_max());
         self.total += &self.request;
         std::mem::swap(&mut self.request, &mut self.finished);

@@ -68,7 +68,7 @@ impl Worker {
         &self.shared.workers[self.index].name
     }
 
-    /// How long submitting waits for room in a queue, and for a queue to drain before its mask is set:
+    /// How long submitting waits for room in a queue, and for a queue to drain before its mask is set, each:
     /// [`DEFAULT_PATIENCE`] if this is not called.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
@@ -105,7 +105,8 @@ impl Worker {
     /// The kernel was not submitted then, and can be submitted again (its queue may have its new mask already, and the work before it a
     /// marker): [`Error::WouldBlock`] if there was no room,
     /// [`Error::Failed`] if its queue is dead or what it waits for is lost, [`Error::BufferBusy`] if the host has mapped a buffer of it,
-    /// [`Error::Invalid`] for a kernel that another worker prepared.
+    /// [`Error::Invalid`] for a kernel that another worker prepared. Under [`crate::Policy::KwIoctl`] also [`Error::Timeout`] if the queue did not
+    /// drain in time, and what else [`Queue::remask`] says.
     #[inline]
     pub fn submit(&mut self, kernel: &Prepared) -> Result<&Token> {
         self.submit_patched(kernel, &[])
@@ -155,8 +156,8 @@ impl Worker {
         self.collect_times();
     }
 
-    /// The request in progress is over: counts it, and gives a token of its last kernel that the host can wait for. None if there were
-    /// no kernels yet.
+    /// The request in progress is over: counts it if it has a kernel, and gives a token of the worker's last kernel that the host can wait
+    /// for. None if there were no kernels yet.
     ///
     /// The kernel that is the last by the plan is submitted so that the host can wait for it; if the request ended elsewhere, this adds a
     /// barrier packet.
