@@ -33,7 +33,8 @@ pub struct Prepared {
 
 /// A worker of the plan. Made by [`Scheduler::worker`](super::Scheduler::worker).
 ///
-/// Dropping it waits for nothing: what was submitted goes on.
+/// Dropping it waits for nothing: what was submitted goes on, and kernels of a worker of the same name that is taken later are not ordered
+/// behind it.
 ///
 /// When work is lost because a queue died, everything behind it in the stream is lost too, and every further call says so. A worker
 /// of the same name that is taken after dropping this one begins anew; [`Scheduler::into_pool`](super::Scheduler::into_pool) says how the
@@ -165,7 +166,7 @@ impl Worker {
     /// # Errors
     /// As [`Worker::submit`], if a packet is added; the request is over all the same.
     pub fn end_request(&mut self) -> Result<Option<Token>> {
-        let token = self.for_host();
+        let token = self.for_host(self.patience);
         self.core.tracker.end_request();
         self.collect_times();
         token
@@ -177,7 +178,14 @@ impl Worker {
     /// [`Error::Timeout`], or [`Error::Failed`] if it never will be.
     pub fn wait(&mut self, timeout: Duration) -> Result<()> {
         let begin = Instant::now();
-        if let Some(token) = self.for_host()? {
+        let token = self.for_host(timeout).map_err(|error| match error {
+            // No room for the packet that would tell the host.
+            Error::WouldBlock { queue, .. } => {
+                Error::Timeout { what: format!("work on {queue}, which is full"), after: timeout }
+            }
+            other => other,
+        })?;
+        if let Some(token) = token {
             token.wait_timeout(timeout.saturating_sub(begin.elapsed()))?;
         }
         self.collect_times();
@@ -207,7 +215,7 @@ impl Worker {
         let mut step = self.core.kernel(name);
         if let Behind::Marker(_) = step.behind {
             // The plan said that this kernel would be on the same queue.
-            self.mark(Visibility::Agent)?;
+            self.mark(Visibility::Agent, self.patience)?;
             step = self.core.kernel(name);
         }
         let place = step.placement.queue;
@@ -247,23 +255,23 @@ impl Worker {
         Ok(&self.last.as_ref().expect("just put there").0)
     }
 
-    /// Puts a barrier packet behind the newest work, for those who cannot wait for that itself.
-    fn mark(&mut self, visibility: Visibility) -> Result<()> {
+    /// Puts a barrier packet behind the newest work, for those who cannot wait for that itself. Waits for room for at most `patience`.
+    fn mark(&mut self, visibility: Visibility, patience: Duration) -> Result<()> {
         let Some((token, place)) = &mut self.last else { return Ok(()) };
         let shared = &*self.shared;
         let queue = &shared.pool[shared.queues[*place].expect("work was submitted to it")];
         let empty = queue.state().parts().empty.clone();
         let order = Order { after: std::slice::from_ref(token), visibility, ..Order::new(&empty) };
-        let marker = submit(queue.state(), &order, self.patience)?;
+        let marker = submit(queue.state(), &order, patience)?;
         *token = marker;
         self.core.marked();
         Ok(())
     }
 
-    /// A token of the newest work that the host can wait for.
-    fn for_host(&mut self) -> Result<Option<Token>> {
+    /// A token of the newest work that the host can wait for. Waits for room for at most `patience`.
+    fn for_host(&mut self, patience: Duration) -> Result<Option<Token>> {
         if self.last.as_ref().is_some_and(|(token, _)| token.visibility() != Visibility::System) {
-            self.mark(Visibility::System)?;
+            self.mark(Visibility::System, patience)?;
         }
         Ok(self.last.as_ref().map(|(token, _)| token.clone()))
     }
