@@ -48,7 +48,7 @@ pub(crate) struct KernelArgs {
 
 /// How kernels are put together.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct Assembly {
     /// Side by side, but for dispatches with the barrier bit.
     pub(crate) concurrent: bool,
     /// For many submissions.
@@ -59,7 +59,7 @@ impl Program {
     pub(crate) fn new<'a>(
         agent: &Agent,
         dispatches: impl Iterator<Item = &'a Dispatch> + Clone,
-        plan: Plan,
+        assembly: Assembly,
     ) -> Result<Self> {
         let mut image = Vec::new();
         let (mut bodies, mut firsts, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
@@ -74,7 +74,7 @@ impl Program {
             }
             let (mut fields, offset) = dispatch.prepare(&mut image)?;
             fields.kernarg_address = offset as u64;
-            let barrier = dispatch.has_barrier() || (index > 0 && !plan.concurrent);
+            let barrier = dispatch.has_barrier() || (index > 0 && !assembly.concurrent);
             if barrier {
                 barrier_bits += 1;
                 last_barrier = Some(index);
@@ -90,7 +90,7 @@ impl Program {
         }
         sort_out(&mut blocks);
         let mut resident = None;
-        if plan.resident && !image.is_empty() {
+        if assembly.resident && !image.is_empty() {
             let block = Block::host(agent, PoolKind::Kernarg, image.len())?;
             // SAFETY: the block is host memory of at least so many bytes, and nothing uses it yet.
             unsafe { std::ptr::copy_nonoverlapping(image.as_ptr(), block.address(), image.len()) };
@@ -98,7 +98,7 @@ impl Program {
             resident = Some(block);
         }
         let in_flight = Arc::new(InFlight::default());
-        if plan.resident {
+        if assembly.resident {
             blocks.iter().for_each(|block| block.add_group(&in_flight));
         }
         Ok(Self {
@@ -109,7 +109,7 @@ impl Program {
             image: image.into(),
             resident,
             blocks: blocks.into(),
-            counted: plan.resident,
+            counted: assembly.resident,
             in_flight,
             barrier_bits,
             last_barrier,

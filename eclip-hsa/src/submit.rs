@@ -35,6 +35,8 @@ pub(crate) struct Order<'a> {
     pub(crate) notify: Option<ForeignSignal>,
     pub(crate) patches: &'a [Patch],
     pub(crate) visibility: Visibility,
+    /// Waits for work of its own queue, too, by its signal: the barrier bit would wait for everybody's.
+    pub(crate) by_signal: bool,
     /// Takes the number of dependencies that a barrier-AND had to name.
     pub(crate) waited: Option<&'a Cell<usize>>,
 }
@@ -48,6 +50,7 @@ impl<'a> Order<'a> {
             notify: None,
             patches: &[],
             visibility: Visibility::System,
+            by_signal: false,
             waited: None,
         }
     }
@@ -268,12 +271,16 @@ fn dependencies(
             ));
         }
         let ticket = token.ticket();
-        let dep = Dep { stamp: token.queue().stamp(ticket.place), pending: true, elsewhere };
+        let mut dep = Dep { stamp: token.queue().stamp(ticket.place), pending: true, elsewhere };
         let mut wait = None;
         if token.status()? == Status::Pending {
-            if own {
+            if own && !order.by_signal {
                 wait = Some(Wait { pin: None, signal: 0, dep });
             } else if let Some(pin) = token.pin()? {
+                if own {
+                    // No queue's number: its own work is what the barrier bit is for.
+                    dep.stamp.queue = u64::MAX;
+                }
                 let flights = token.queue().flights();
                 let signal = flights.signal(ticket.slot).handle();
                 wait = Some(Wait { pin: Some(pin), signal, dep });
