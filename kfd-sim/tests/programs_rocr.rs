@@ -72,7 +72,12 @@ fn compare(rocr: &Rocr, queue: *mut Queue, host: &libloading::Library, file: &Pa
     // SAFETY: the kernel has ended; the memory has that size.
     let results = unsafe { std::slice::from_raw_parts(memory, expected.len()) };
     for (at, (got, want)) in results.iter().zip(&expected).enumerate() {
-        assert_eq!(got.to_bits(), want.to_bits(), "{name} of {}, element {at}: {got}, {want}", file.display());
+        assert_eq!(
+            got.to_bits(),
+            want.to_bits(),
+            "{name} of {}, element {at}: {got}, {want}",
+            file.display()
+        );
     }
     assert_eq!(rocr.hsa_signal_destroy(done), 0);
     for memory in [memory.cast(), arguments.cast()] {

@@ -144,11 +144,14 @@ fn run_on_device<T: Element>(code: &CodeObject, name: &str, input: &[T]) -> Vec<
     gpu.read(data, input.len())
 }
 
+/// `compare` for one type.
+type Compare = fn(&Clang, &str, &str);
+
 /// One compiler at one level: the types named, or all of them and pointers of both kinds in the long form.
 fn combination(version: u32, level: &str, types: &[&str]) {
     let Some(clang) = Clang::find(version) else { return };
     for space in if crate::full() { &["__global", "__generic"][..] } else { &["__global"] } {
-        let compare: [(&str, fn(&Clang, &str, &str)); 5] = [
+        let compare: [(&str, Compare); 5] = [
             ("i16", compare::<i16>),
             ("i32", compare::<i32>),
             ("i64", compare::<i64>),
