@@ -185,11 +185,17 @@ fn every_executed_opcode_is_checked() {
         std::fs::write(&path, &page).unwrap();
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == page, "docs/instructions.md is not what the tables say: run this test with KFD_SIM_WRITE_DOCS=1");
+    assert!(
+        stored == page,
+        "docs/instructions.md is not what the tables say: run this test with KFD_SIM_WRITE_DOCS=1"
+    );
 }
 
 /// The page of instructions.
-fn page(rows: &[(&'static str, &'static str, [u32; 2])], checks: &std::collections::BTreeSet<String>) -> String {
+fn page(
+    rows: &[(&'static str, &'static str, [u32; 2])],
+    checks: &std::collections::BTreeSet<String>,
+) -> String {
     use std::fmt::Write;
     let mut text = String::from(PAGE);
     let mut total = [0; 4];

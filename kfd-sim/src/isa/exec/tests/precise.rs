@@ -215,7 +215,9 @@ pub fn edges_of_functions() {
     assert_eq!(of("v_rcp_f32", -0.0), f32::NEG_INFINITY);
     assert_eq!(of("v_rcp_f32", f32::INFINITY), 0.0);
     assert_eq!(of("v_rsq_f32", 0.0), f32::INFINITY);
-    assert!(of("v_rsq_f32", -1.0).is_nan() && of("v_sqrt_f32", -1.0).is_nan() && of("v_log_f32", -1.0).is_nan());
+    assert!(
+        of("v_rsq_f32", -1.0).is_nan() && of("v_sqrt_f32", -1.0).is_nan() && of("v_log_f32", -1.0).is_nan()
+    );
     assert_eq!(of("v_sqrt_f32", -0.0).to_bits(), 0x8000_0000);
     assert_eq!((of("v_exp_f32", f32::NEG_INFINITY), of("v_exp_f32", 128.0)), (0.0, f32::INFINITY));
     assert_eq!((of("v_log_f32", 0.0), of("v_log_f32", f32::INFINITY)), (f32::NEG_INFINITY, f32::INFINITY));

@@ -52,15 +52,17 @@ pub fn scalar_one_source() {
             flag("s_bcnt0_i32_b64", 64 - ones(a, 64), false);
             flag("s_bcnt1_i32_b64", ones(a, 64), false);
             flag("s_abs_i32", i64::from(a as i32).unsigned_abs(), false);
-            let quads = |x: u64, n: u64| (0..n).filter(|q| x >> (4 * q) & 15 != 0).map(|q| 1 << q).sum::<u64>();
-            let whole = |x: u64, n: u64| (0..n).filter(|q| x >> (4 * q) & 15 != 0).map(|q| 15 << (4 * q)).sum::<u64>();
+            let quads =
+                |x: u64, n: u64| (0..n).filter(|q| x >> (4 * q) & 15 != 0).map(|q| 1 << q).sum::<u64>();
+            let whole = |x: u64, n: u64| {
+                (0..n).filter(|q| x >> (4 * q) & 15 != 0).map(|q| 15 << (4 * q)).sum::<u64>()
+            };
             flag("s_quadmask_b32", quads(a, 8), false);
             flag("s_quadmask_b64", quads(a, 16), true);
             flag("s_wqm_b32", whole(a, 8), false);
             flag("s_wqm_b64", whole(a, 16), true);
-            let first = |x: u64, n: u64, want: u64| {
-                (0..n).find(|k| x >> k & 1 == want).map_or(0xffff_ffff, |k| k)
-            };
+            let first =
+                |x: u64, n: u64, want: u64| (0..n).find(|k| x >> k & 1 == want).map_or(0xffff_ffff, |k| k);
             let leading = |x: u64, n: u64| (0..n).find(|k| x >> (n - 1 - k) & 1 == 1).unwrap_or(0xffff_ffff);
             let sign = |x: u64, n: u64| {
                 let top = x >> (n - 1) & 1;
@@ -242,9 +244,11 @@ pub fn scalar_control() {
         assert_eq!(w.pc, if taken { 0x1000 - 64 } else { 0x1000 }, "{name}");
     }
     // Relative moves: M0 = 3.
-    for (name, code, from, to) in
-        [("s_movrels_b32", 0x2au32, 5u32, 8u32), ("s_movreld_b32", 0x2c, 2, 11), ("s_movrels_b64", 0x2b, 6, 8)]
-    {
+    for (name, code, from, to) in [
+        ("s_movrels_b32", 0x2au32, 5u32, 8u32),
+        ("s_movreld_b32", 0x2c, 2, 11),
+        ("s_movrels_b64", 0x2b, 6, 8),
+    ] {
         checked(name);
         let mut w = wave();
         (0..20).for_each(|n| w.sgpr[n] = 100 + n as u32);
@@ -261,7 +265,8 @@ pub fn scalar_control() {
 
 #[test]
 pub fn program_flow() {
-    let flow = |w: &mut Wave, words: &[u32]| execute(w, &mut Lds::new(0), &AddressSpace::new(), words).map(|_| ());
+    let flow =
+        |w: &mut Wave, words: &[u32]| execute(w, &mut Lds::new(0), &AddressSpace::new(), words).map(|_| ());
     let mut w = wave();
     for (name, word, state) in [
         ("s_endpgm", 0xbf81_0000u32, State::Ended),
@@ -368,7 +373,13 @@ pub fn indexed_registers() {
 
 #[test]
 pub fn lanes() {
-    for name in ["v_readlane_b32", "v_writelane_b32", "v_readfirstlane_b32", "v_mbcnt_lo_u32_b32", "v_mbcnt_hi_u32_b32"] {
+    for name in [
+        "v_readlane_b32",
+        "v_writelane_b32",
+        "v_readfirstlane_b32",
+        "v_mbcnt_lo_u32_b32",
+        "v_mbcnt_hi_u32_b32",
+    ] {
         checked(name);
     }
     vector::lanes_read_write_and_count();
@@ -427,7 +438,8 @@ pub fn sums_of_differences_and_cubes() {
                     (limit(sad(a[lane], b[lane], true) + (c[lane] & 0xffff_ffff), 0xffff_ffff), 0xffff_ffff)
                 } else {
                     let part = |n: u64| {
-                        let sum = sad(a[lane] >> (8 * n), b[lane], name.contains('m')) + (c[lane] >> (16 * n) & 0xffff);
+                        let sum = sad(a[lane] >> (8 * n), b[lane], name.contains('m'))
+                            + (c[lane] >> (16 * n) & 0xffff);
                         limit(sum, 0xffff) << (16 * n)
                     };
                     ((0..4).map(part).sum(), u64::MAX)
@@ -554,10 +566,20 @@ pub fn saturation() {
             run(&mut w, &[low | u32::from(clamp) << 15, high]);
             for lane in 0..64 {
                 let value = exact(read(a[lane], src), read(b[lane], src), read(c[lane], src));
-                let (least, most) = if dst.1 { (-(1i128 << (dst.0 - 1)), (1i128 << (dst.0 - 1)) - 1) } else { (0, (1i128 << dst.0) - 1) };
+                let (least, most) = if dst.1 {
+                    (-(1i128 << (dst.0 - 1)), (1i128 << (dst.0 - 1)) - 1)
+                } else {
+                    (0, (1i128 << dst.0) - 1)
+                };
                 let value = if clamp { value.clamp(least, most) } else { value };
                 let mask = (1u64 << dst.0) - 1;
-                assert_eq!(get(&w, 8, lane) & mask, value as u64 & mask, "{name} clamp {clamp} {:#x} {:#x}", a[lane], b[lane]);
+                assert_eq!(
+                    get(&w, 8, lane) & mask,
+                    value as u64 & mask,
+                    "{name} clamp {clamp} {:#x} {:#x}",
+                    a[lane],
+                    b[lane]
+                );
             }
         }
     }
@@ -574,7 +596,8 @@ pub fn saturation() {
         let [a, b, c] = [81, 82, 83].map(|seed| inputs(64, seed));
         let mut w = wave();
         for lane in 0..64 {
-            (w.vgpr[2][lane], w.vgpr[4][lane], w.vgpr[6][lane]) = (a[lane] as u32, b[lane] as u32, c[lane] as u32);
+            (w.vgpr[2][lane], w.vgpr[4][lane], w.vgpr[6][lane]) =
+                (a[lane] as u32, b[lane] as u32, c[lane] as u32);
         }
         run(&mut w, &vop3_words(name));
         for lane in 0..64 {

@@ -130,9 +130,8 @@ fn check_with(name: &str, small: i64, want: impl Fn(Lane) -> u64) {
     for (round, mode) in MODES.into_iter().enumerate() {
         for part in 0..6 {
             let seed = 1 + part + 100 * round as u64;
-            let mut sources: Vec<Vec<u64>> = (0..3)
-                .map(|n| values(src.get(n).copied().unwrap_or(dst), 64, seed * 7 + n as u64))
-                .collect();
+            let mut sources: Vec<Vec<u64>> =
+                (0..3).map(|n| values(src.get(n).copied().unwrap_or(dst), 64, seed * 7 + n as u64)).collect();
             if small != 0 {
                 for value in &mut sources[1] {
                     *value = ((*value as i64) % small) as u64;
@@ -298,12 +297,13 @@ pub fn sums_products_and_roundings() {
     check("v_sub_f16", |l| bits(h(l.s[0]).sub_r(h(l.s[1]), l.r16).value));
     check("v_subrev_f16", |l| bits(h(l.s[1]).sub_r(h(l.s[0]), l.r16).value));
     for (suffix, round) in [("f32", false), ("f16", true)] {
-        let three = |name: &str, single: fn(Single, Single, Single) -> Single, half: fn(Half, Half, Half) -> Half| {
-            check(&format!("v_{name}_{suffix}"), |l| {
-                let [a, b, c] = l.s;
-                if round { bits(half(h(a), h(b), h(c))) } else { bits(single(f(a), f(b), f(c))) }
-            });
-        };
+        let three =
+            |name: &str, single: fn(Single, Single, Single) -> Single, half: fn(Half, Half, Half) -> Half| {
+                check(&format!("v_{name}_{suffix}"), |l| {
+                    let [a, b, c] = l.s;
+                    if round { bits(half(h(a), h(b), h(c))) } else { bits(single(f(a), f(b), f(c))) }
+                });
+            };
         three("min3", |a, b, c| lesser(lesser(a, b), c), |a, b, c| lesser(lesser(a, b), c));
         three("max3", |a, b, c| greater(greater(a, b), c), |a, b, c| greater(greater(a, b), c));
         three("med3", middle, middle);
@@ -502,8 +502,8 @@ pub fn packed_and_mixed() {
             run(&mut w, &wide::packed_words(name).0);
             for lane in 0..64 {
                 for shift in [0, 16] {
-                    let [a, b, c] =
-                        [a[lane], b[lane], c[lane]].map(|v| h(flushed(Ty::F16, v >> shift & 0xffff, mode, 1)));
+                    let [a, b, c] = [a[lane], b[lane], c[lane]]
+                        .map(|v| h(flushed(Ty::F16, v >> shift & 0xffff, mode, 1)));
                     let want = flushed(Ty::F16, bits(op(a, b, c, r)), mode, 2);
                     let got = u64::from(w.vgpr[8][lane] >> shift & 0xffff);
                     assert!(
