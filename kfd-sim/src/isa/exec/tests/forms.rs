@@ -48,7 +48,11 @@ fn part(value: u32, sel: u32, sign: bool) -> u32 {
         _ => (0, 32),
     };
     let value = u64::from(value) >> shift & ((1 << width) - 1);
-    if sign && value >> (width - 1) & 1 != 0 { (value as u32).wrapping_sub((1u64 << width) as u32) } else { value as u32 }
+    if sign && value >> (width - 1) & 1 != 0 {
+        (value as u32).wrapping_sub((1u64 << width) as u32)
+    } else {
+        value as u32
+    }
 }
 
 /// The destination: the result's low bits in the part, the rest as `unused` says.
@@ -113,7 +117,11 @@ fn sub_dwords_of_every_opcode() {
                 let (old, result) = (start.vgpr[8][lane], plain_wave.vgpr[8][lane]);
                 let active = start.exec() >> lane & 1 != 0;
                 let want = if active { merged(old, result, dst, unused) } else { old };
-                assert!(same(name, w.vgpr[8][lane], want), "{inst} lane {lane}: {:#x}, not {want:#x}", w.vgpr[8][lane]);
+                assert!(
+                    same(name, w.vgpr[8][lane], want),
+                    "{inst} lane {lane}: {:#x}, not {want:#x}",
+                    w.vgpr[8][lane]
+                );
             }
         }
     }

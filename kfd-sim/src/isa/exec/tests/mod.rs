@@ -4,6 +4,7 @@ mod buffer;
 mod caches;
 mod coverage;
 mod forms;
+mod hostile;
 mod memory;
 mod memory_ops;
 mod precise;

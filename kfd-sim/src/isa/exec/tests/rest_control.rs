@@ -194,4 +194,3 @@ pub fn program_flow() {
     assert!(matches!(send(&mut w, 0xbf90_0004), Err(Stop::Unsupported(_))));
     assert_eq!(interrupts, [0x42]);
 }
-

@@ -384,4 +384,3 @@ pub fn scaling() {
     check("v_frexp_exp_i32_f64", |l| exponent(d(l.s[0])) as u64);
     check("v_frexp_exp_i16_f16", |l| exponent(h(l.s[0])) as u64);
 }
-
