@@ -56,7 +56,7 @@ fn nothing_that_decodes_panics() {
     let noise: Vec<Vec<u64>> = (0..64).map(|seed| inputs(128, seed * 77 + 5)).collect();
     for round in 0..rounds {
         let (fixed, mask) = ENCODINGS[round % ENCODINGS.len()];
-        let thin = |word: u32, more: u32| if more % 3 == 0 { word } else { word & more };
+        let thin = |word: u32, more: u32| if more.is_multiple_of(3) { word } else { word & more };
         let words = [thin(next(), next()) & !mask | fixed, thin(next(), next())];
         let Ok(inst) = decode(&words) else { continue };
         let mut w = wave();

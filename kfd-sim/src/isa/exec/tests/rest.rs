@@ -337,7 +337,8 @@ pub fn classes_of_every_width() {
 pub fn saturation() {
     type Exact = fn(i128, i128, i128) -> i128;
     // Name, bits and sign of the sources, bits and sign of the result.
-    let table: [(&str, (u32, bool), (u32, bool), Exact); 17] = [
+    type Row = (&'static str, (u32, bool), (u32, bool), Exact);
+    let table: [Row; 17] = [
         ("v_add_u32", (32, false), (32, false), |a, b, _| a + b),
         ("v_sub_u32", (32, false), (32, false), |a, b, _| a - b),
         ("v_subrev_u32", (32, false), (32, false), |a, b, _| b - a),

@@ -264,9 +264,8 @@ pub fn half_division_fixup() {
             let [q, den, num] = l.s.map(h);
             let negative = den.is_negative() != num.is_negative();
             let signed = |value: Half| if negative { -value.abs() } else { value.abs() };
-            bits(if den.is_nan() || num.is_nan() {
-                Half::NAN
-            } else if num.is_zero() && den.is_zero() || num.is_infinite() && den.is_infinite() {
+            let neither = num.is_zero() && den.is_zero() || num.is_infinite() && den.is_infinite();
+            bits(if den.is_nan() || num.is_nan() || neither {
                 Half::NAN
             } else if den.is_zero() || num.is_infinite() {
                 signed(Half::INFINITY)
