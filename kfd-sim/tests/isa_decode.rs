@@ -12,7 +12,7 @@ mod llvm_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use decode_exceptions::{Exception, crashes_llvm, exception};
 use decode_words::{PATTERNS, Random, encoding, operands, random, rows};
@@ -37,7 +37,8 @@ fn disassemble(cases: &[[u32; 2]]) -> Option<Vec<Option<String>>> {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().write_all(input.as_bytes()).unwrap();
-        let run = Command::new("llvm-mc")
+        let run = llvm
+            .command()
             .args(["-arch=amdgcn", "-mcpu=gfx906", "-disassemble"])
             .arg(file.path())
             .stdin(Stdio::null())
@@ -142,8 +143,9 @@ fn compare(cases: &[[u32; 2]], texts: &[Option<String>], tally: &mut Tally, mut 
                     (Ok(ours), None) => tally.only_ours.push(format!("{at}: {ours}")),
                     (Err(error), theirs) => {
                         // By field, not by opcode.
-                        let why =
-                            error.split_once(": ").map_or(error.clone(), |(_, field)| format!("bad field: {field}"));
+                        let why = error
+                            .split_once(": ")
+                            .map_or(error.clone(), |(_, field)| format!("bad field: {field}"));
                         let entry = tally.only_llvm.entry(why).or_default();
                         entry.0 += 1;
                         if entry.1.len() < 8 {
@@ -170,7 +172,12 @@ fn report(tally: &Tally) {
     for line in tally.differ.iter().take(60) {
         println!("  DIFFERENT {line}");
     }
-    assert!(tally.only_llvm.is_empty(), "LLVM accepts what the decoder refuses, and no exception covers it");
+    // Newer versions know more; what they accept beyond 14 is only shown.
+    let strict = Llvm::installed().is_some_and(Llvm::is_14);
+    assert!(
+        !strict || tally.only_llvm.is_empty(),
+        "LLVM accepts what the decoder refuses, and no exception covers it"
+    );
     assert!(tally.only_ours.is_empty(), "{} accepted that LLVM refuses", tally.only_ours.len());
     assert!(tally.differ.is_empty(), "{} texts differ from LLVM's", tally.differ.len());
 }
@@ -242,6 +249,10 @@ fn random_words_read_as_llvm_reads_them() {
 
 #[test]
 fn exceptions_are_what_they_say() {
+    if Llvm::installed().is_none_or(|llvm| !llvm.is_14()) {
+        println!("skipped: the exceptions are those of LLVM 14");
+        return;
+    }
     let examples: Vec<[u32; 2]> = decode_exceptions::ALL.iter().map(|e| e.example).collect();
     let Some(texts) = disassemble(&examples) else { return };
     for (e, theirs) in decode_exceptions::ALL.iter().zip(&texts) {

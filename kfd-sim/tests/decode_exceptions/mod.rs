@@ -64,9 +64,16 @@ pub const ALL: &[Exception] = &[
                  the sign extension that exists in SDWA only",
         error: Some("negation or absolute value of an integer"),
         applies: |_, text| {
-            ["v_cvt_pk_u8_f32", "v_cvt_pkaccum_u8_f32", "v_ldexp_f16_e64", "v_ldexp_f32", "v_ldexp_f64", "v_trig_preop_f64"]
-                .iter()
-                .any(|name| text.starts_with(name))
+            [
+                "v_cvt_pk_u8_f32",
+                "v_cvt_pkaccum_u8_f32",
+                "v_ldexp_f16_e64",
+                "v_ldexp_f32",
+                "v_ldexp_f64",
+                "v_trig_preop_f64",
+            ]
+            .iter()
+            .any(|name| text.starts_with(name))
         },
         example: [0xd1dd_0040, 0x4505_9767],
     },
@@ -172,9 +179,7 @@ pub const ALL: &[Exception] = &[
         name: "modifier of V_CNDMASK_B32 in DPP",
         reason: "LLVM drops the modifiers in version 14, and knows them later",
         error: None,
-        applies: |words, text| {
-            text.starts_with("v_cndmask_b32_dpp") && words[1] & 0x00f0_0000 != 0
-        },
+        applies: |words, text| text.starts_with("v_cndmask_b32_dpp") && words[1] & 0x00f0_0000 != 0,
         example: [0x015e_0afa, 0xfe28_ae18],
     },
     Exception {

@@ -193,7 +193,6 @@ fn dpp(r: &mut Random) -> u32 {
     r.below(256) | ctrl << 8 | modifiers | r.next() & 0xff00_0000
 }
 
-
 /// An encoding of random words: name, fixed bits of word 0 and which bits they are, and what the low bits of word 0
 /// (source 0) are to be, if a form is wanted.
 pub type Pattern = (&'static str, u32, u32, Option<u32>);
@@ -295,9 +294,7 @@ fn sdwa_word(r: &mut Random, name: &str) -> u32 {
 /// The name of the pattern that words belong to.
 pub fn encoding(words: &[u32; 2]) -> &'static str {
     let form = words[0] & 511;
-    let fits = |p: &&Pattern| {
-        words[0] & p.2 == p.1 && p.3.is_none_or(|f| f == form)
-    };
+    let fits = |p: &&Pattern| words[0] & p.2 == p.1 && p.3.is_none_or(|f| f == form);
     // The narrowest: most fixed bits, a form counts as nine.
     let narrow = |p: &&Pattern| p.2.count_ones() + if p.3.is_some() { 9 } else { 0 };
     PATTERNS.iter().filter(fits).max_by_key(narrow).map_or("reserved", |p| p.0)

@@ -1,6 +1,8 @@
 //! VOP1: vector ALU with one source. `0111111 | vdst[24:17] | op[16:9] | src0[8:0]`; source 249 announces SDWA, 250 DPP.
 
-use super::{DecodeError, bits, check_scalar_dst, check_sources, dpp, sdwa, set_literal, take_literal, unknown};
+use super::{
+    DecodeError, bits, check_scalar_dst, check_sources, dpp, sdwa, set_literal, take_literal, unknown,
+};
 use crate::isa::inst::{Inst, Mods, Op, reg};
 
 opcodes! {
@@ -95,7 +97,10 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let mut inst = Inst::new(Op::Vop1(*op), info, [word, 0], 4);
     if info.src.is_empty() {
         if bits(word, 17, 8) != 0 {
-            return Err(DecodeError::Field { name: info.name, why: "destination of an instruction without one" });
+            return Err(DecodeError::Field {
+                name: info.name,
+                why: "destination of an instruction without one",
+            });
         }
         match bits(word, 0, 9) {
             249 => set_literal(&mut inst, words)?,

@@ -223,8 +223,7 @@ fn clamps(inst: &Inst) -> bool {
         || inst.op == Op::Vop3(PackB32F16)
         || products
         || middles
-        || SUMS.iter().any(|name| inst.info.name.starts_with(name))
-            && !not.contains(&inst.info.name)
+        || SUMS.iter().any(|name| inst.info.name.starts_with(name)) && !not.contains(&inst.info.name)
 }
 
 /// Whether op_sel bits choose halves of 16-bit operands: the GFX9 three-source opcodes and a few conversions.

@@ -76,7 +76,8 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mods.neg_hi = bits(word, 8, 3) as u8;
     inst.mods.neg = bits(high, 29, 3) as u8;
     // Integers have the bits as well where halves are not chosen, and for source 0; they mean nothing.
-    let halves = info.src.iter().enumerate().fold(0, |mask, (n, ty)| mask | u8::from(*ty == Ty::P16) << n) & !1;
+    let halves =
+        info.src.iter().enumerate().fold(0, |mask, (n, ty)| mask | u8::from(*ty == Ty::P16) << n) & !1;
     let halves = if code < 0x20 { 6 } else { halves };
     if op.integer() && (inst.mods.neg | inst.mods.neg_hi) & halves != 0 {
         return Err(DecodeError::Field { name: info.name, why: "negation of an integer" });

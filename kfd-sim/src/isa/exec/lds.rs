@@ -341,7 +341,9 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Ds, env: &mut Env) -> Done {
                 half(old & 0xffff_ffff, data & 0xffff_ffff) | half(old >> 32, data >> 32) << 32
             });
         }
-        _ => return Err(Stop::Unsupported("LDS instruction with two addresses, or of the global data share")),
+        _ => {
+            return Err(Stop::Unsupported("LDS instruction with two addresses, or of the global data share"));
+        }
     }
     Ok(())
 }

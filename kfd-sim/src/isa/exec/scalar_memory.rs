@@ -66,8 +66,10 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Smem, env: &mut Env) -> Done {
             let now = (env.clock)();
             w.set_pair(i.dst, now);
         }
-        ScratchLoadDword | ScratchLoadDwordx2 | ScratchLoadDwordx4 | ScratchStoreDword | ScratchStoreDwordx2
-        | ScratchStoreDwordx4 => return Err(Stop::Unsupported("scalar access to scratch")),
+        ScratchLoadDword | ScratchLoadDwordx2 | ScratchLoadDwordx4 | ScratchStoreDword
+        | ScratchStoreDwordx2 | ScratchStoreDwordx4 => {
+            return Err(Stop::Unsupported("scalar access to scratch"));
+        }
         DcacheDiscard | DcacheDiscardX2 => return Err(Stop::Unsupported("discarding dirty cache lines")),
         _ => return atomic(w, i, op, offset, env),
     }

@@ -546,9 +546,14 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             Kind::Atomic(_, bits) => (1, bits / 8),
         };
         if resource.swizzled && !offset.is_multiple_of(u64::from(len)) {
-            byte_by_byte(w, i, &kind, env, |byte| {
-                resource.address(index, offset + u64::from(byte), soffset, 1, lane)
-            }, lane)?;
+            byte_by_byte(
+                w,
+                i,
+                &kind,
+                env,
+                |byte| resource.address(index, offset + u64::from(byte), soffset, 1, lane),
+                lane,
+            )?;
             continue;
         }
         for n in 0..count {

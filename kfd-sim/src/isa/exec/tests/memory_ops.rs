@@ -128,7 +128,13 @@ fn loaded(does: Does, bytes: &[u8], at: usize, old: u32) -> Vec<u32> {
 }
 
 /// Runs one vector memory instruction: `words` for its register fields, addresses as offsets into memory by lane.
-fn vector(name: &str, words: [u32; 2], returns: bool, data_at: usize, place: impl Fn(&mut Wave, usize, usize)) {
+fn vector(
+    name: &str,
+    words: [u32; 2],
+    returns: bool,
+    data_at: usize,
+    place: impl Fn(&mut Wave, usize, usize),
+) {
     let does = meaning(name).unwrap_or_else(|| panic!("{name}"));
     for seed in 1..5u64 {
         let m = memory(seed);
@@ -142,13 +148,15 @@ fn vector(name: &str, words: [u32; 2], returns: bool, data_at: usize, place: imp
         let offset = |lane: usize| match does {
             Does::Atomic(bits) => (lane / 2) * 8 * (bits as usize / 32),
             // Unaligned for some lanes, and not overlapping.
-            _ => lane * 24 + if lane % 3 == 0 { lane % 4 } else { 0 },
+            _ => lane * 24 + if lane.is_multiple_of(3) { lane % 4 } else { 0 },
         };
         for lane in 0..64 {
             place(&mut w, lane, offset(lane));
-            for n in 0..4 {
-                w.vgpr[data_at + n][lane] = noise[n][lane] as u32;
-                w.vgpr[12 + n][lane] = noise[n][lane] as u32;
+        }
+        for (n, lanes) in noise.iter().enumerate() {
+            for (lane, value) in lanes.iter().enumerate() {
+                w.vgpr[data_at + n][lane] = *value as u32;
+                w.vgpr[12 + n][lane] = *value as u32;
             }
         }
         // Compare-and-swap succeeds for every other pair.
@@ -195,7 +203,10 @@ fn vector(name: &str, words: [u32; 2], returns: bool, data_at: usize, place: imp
             }
         }
         for lane in (0..64).filter(|lane| exec >> lane & 1 == 0) {
-            assert!((12..16).all(|n| w.vgpr[n][lane] == before[n][lane]), "{name} wrote inactive lane {lane}");
+            assert!(
+                (12..16).all(|n| w.vgpr[n][lane] == before[n][lane]),
+                "{name} wrote inactive lane {lane}"
+            );
         }
         assert!(m.bytes() == expected, "{name}: memory differs");
     }
@@ -385,13 +396,16 @@ pub fn lds_instructions() {
             for lane in (0..64).filter(|lane| exec >> lane & 1 != 0) {
                 let at = before[2][lane] as usize + 8;
                 let mask = if bits == 64 { u64::MAX } else { 0xffff_ffff };
-                let arg = |at: usize| {
-                    (u64::from(before[at][lane]) | u64::from(before[at + 1][lane]) << 32) & mask
-                };
+                let arg =
+                    |at: usize| (u64::from(before[at][lane]) | u64::from(before[at + 1][lane]) << 32) & mask;
                 let old = get_bytes(&expected, at, count);
                 let new = lds_modified(&core, bits, old, arg(4), arg(6)).expect("known");
                 let nan = core.contains("_f")
-                    && if bits == 64 { f64::from_bits(new).is_nan() } else { f32::from_bits(new as u32).is_nan() };
+                    && if bits == 64 {
+                        f64::from_bits(new).is_nan()
+                    } else {
+                        f32::from_bits(new as u32).is_nan()
+                    };
                 // NaNs differ in what they carry: take over what there is.
                 let new = if nan { lds.load(at as u32, count as u32).unwrap() } else { new };
                 put_bytes(&mut expected, at, count, new);
@@ -431,7 +445,8 @@ pub fn lds_loads_and_stores() {
             }
         }
         let before = w.vgpr.clone();
-        let bits: usize = core.split("_b").last().and_then(|n| n.split('_').next()?.parse().ok()).unwrap_or(32);
+        let bits: usize =
+            core.split("_b").last().and_then(|n| n.split('_').next()?.parse().ok()).unwrap_or(32);
         let offsets: u32 = if pairs { 3 | 1 << 8 } else { 20 };
         let sources = [2, 4 << 8, 8 << 16][..info.src.len()].iter().sum::<u32>();
         let dst = if info.dst == Ty::No { 0 } else { 12 << 24 };
