@@ -513,7 +513,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         slot.cargo.with_mut(|cargo| fill(unsafe { &mut *cargo }))
     }
 
-    /// The packets are in the ring: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
+    /// The packets are written, if not yet published: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
     /// what its queue knew.
     #[inline]
     pub(crate) fn launch(self, place: Place, silent: bool, clock: &Clock) -> Ticket {
