@@ -60,12 +60,12 @@ fn run(seed: u64, combinations: &[(&Clang, &str)]) {
         let code =
             Clang::code_object(command.args(COMMON).arg("-cl-fp32-correctly-rounded-divide-sqrt"), &source);
         for (number, want) in expected.iter().enumerate() {
-            let got = run_on_device(&code, number, &input, &memory);
+            let what = format!("seed {seed}, program {number}, clang {} {level}", clang.version);
+            let got = run_on_device(&code, number, &input, &memory, &what);
             if let Some(at) = (0..got.len()).find(|&at| got[at] != want[at]) {
                 let kept = keep(&source);
                 panic!(
-                    "seed {seed}, program {number}, clang {} {level}: work-item {}, word {}: {:#x}, not {:#x}; {kept}",
-                    clang.version,
+                    "{what}: work-item {}, word {}: {:#x}, not {:#x}; {kept}",
                     at / OUTPUTS,
                     at % OUTPUTS,
                     got[at],
@@ -85,13 +85,13 @@ fn keep(source: &Path) -> String {
     }
 }
 
-fn run_on_device(code: &CodeObject, number: usize, input: &[u64], memory: &[u64]) -> Vec<u64> {
+fn run_on_device(code: &CodeObject, number: usize, input: &[u64], memory: &[u64], what: &str) -> Vec<u64> {
     let mut gpu = Gpu::new();
     let base = gpu.load(code);
     let (input, output) = (gpu.upload(input), gpu.upload(memory));
     let name = format!("run{number}");
     let dispatch = Dispatch::new(code, base, &name, ITEMS as u32, 64).arg(input).arg(output);
-    dispatch.run(&mut gpu).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
+    dispatch.run(&mut gpu).unwrap_or_else(|fault| panic!("{what}: {fault:?}"));
     gpu.read(output, memory.len())
 }
 
