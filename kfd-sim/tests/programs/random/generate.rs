@@ -153,6 +153,9 @@ impl Generator<'_> {
             array.1,
             array.0.name()
         ));
+        if array.0.bits() == 64 && array.1 >= 8 {
+            self.line("IN_MEMORY(b);");
+        }
         scope.arrays.push(Array {
             name: "b".into(),
             ty: array.0,
@@ -305,6 +308,10 @@ void run{number}(const u64 *in, u64 *out, int count) {{
             &["=", "+=", "-=", "*=", "^=", "|=", "&="]
         };
         let operator = pick(&mut self.random, operators);
+        let value = match (operator, target.ty) {
+            ("*=", Type::I64 | Type::U64) => format!("hidden_{}({value})", target.ty.name()),
+            _ => value,
+        };
         self.line(&format!("{} {operator} {value};", target.name));
     }
 
@@ -384,6 +391,10 @@ void run{number}(const u64 *in, u64 *out, int count) {{
             format!("{name} = {name} {shift} ({other} & ({})({}));", vector.name(), vector.0.bits() - 1)
         } else {
             let scalar = self.expression(scope, vector.0);
+            let other = match (operator, vector.0) {
+                ("*", Type::I64 | Type::U64) => format!("hidden_{}({other})", vector.name()),
+                _ => other.clone(),
+            };
             format!("{name} = ({name} {operator} {other}) + ({})({scalar});", vector.name())
         };
         self.line(&text);

@@ -40,6 +40,20 @@ DIVISION(i8, ) DIVISION(u8, ) DIVISION(i16, ) DIVISION(u16, ) DIVISION(i32, )
 #define OPAQUE __attribute__((noinline, optnone))
 DIVISION(u32, OPAQUE) DIVISION(i64, OPAQUE) DIVISION(u64, OPAQUE)
 
+// Two more faults of LLVM 14. It takes the high half of an unsigned product from the signed one if both factors have at most
+// 24 bits with their sign (llvm-project, pull request 105831): so it does not see one factor of a 64-bit product. And it writes
+// both halves of a 64-bit element to the register of the low half if it keeps the array in registers, which it indexes from 8
+// elements up, and the index is not in a scalar register (98907): so such an array has its address taken and stays in memory.
+#if defined(__OPENCL_C_VERSION__) && __clang_major__ == 14
+#define HIDDEN(T) static T hidden_##T(T x) { __asm__("" : "+v"(x)); return x; }
+#define IN_MEMORY(array) __asm__ volatile("" : : "v"(array) : "memory")
+#else
+#define HIDDEN(T) static T hidden_##T(T x) { return x; }
+#define IN_MEMORY(array)
+#endif
+HIDDEN(i64) HIDDEN(u64)
+static u64x2 hidden_u64x2(u64x2 x) { u64x2 y = {hidden_u64(x[0]), hidden_u64(x[1])}; return y; }
+
 // Truncation of what fits, with a margin; else a constant.
 #define CONVERSION(T, low, high)                                               \
   static T T##_of_f32(f32 x) { return x > (f32)(low) && x < (f32)(high) ? (T)x : (T)3; } \
