@@ -205,7 +205,7 @@ impl Generator<'_> {
             let line = if at < 23 {
                 format!("out[{at}] = {value};")
             } else {
-                format!("rest = rest * 31 + {value};")
+                format!("rest = hidden_u64(rest) * 31 + {value};")
             };
             self.line(&line);
         }
