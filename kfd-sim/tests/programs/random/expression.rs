@@ -117,7 +117,7 @@ pub fn expression(random: &mut fastrand::Rng, scope: &Scope, ty: Type, depth: u3
     match choice {
         4 => format!("({name})({a} + {b})"),
         5 => format!("({name})({a} - {b})"),
-        6 if wide => format!("({name})({a} * hidden_{name}({b}))"),
+        6 if wide => format!("({name})(hidden_{name}({a}) * {b})"),
         6 => format!("({name})({a} * {b})"),
         7 => format!("({name})({a} & {b})"),
         8 => format!("({name})({a} | {b})"),

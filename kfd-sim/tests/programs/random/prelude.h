@@ -45,7 +45,9 @@ DIVISION(u32, OPAQUE) DIVISION(i64, OPAQUE) DIVISION(u64, OPAQUE)
 // both halves of a 64-bit element to the register of the low half if it keeps the array in registers, which it indexes from 8
 // elements up, and the index is not in a scalar register (98907): so such an array has its address taken and stays in memory.
 #if defined(__OPENCL_C_VERSION__) && __clang_major__ == 14
-#define HIDDEN(T) static T hidden_##T(T x) { __asm__("" : "+v"(x)); return x; }
+// The low half plus no differences.
+#define HIDDEN(T) \
+  static T hidden_##T(T x) { return (T)((u64)x >> 32 << 32 | __builtin_amdgcn_sad_u16(0, 0, (u32)x)); }
 #define IN_MEMORY(array) __asm__ volatile("" : : "v"(array) : "memory")
 #else
 #define HIDDEN(T) static T hidden_##T(T x) { return x; }
