@@ -14,6 +14,7 @@ use super::kernel::{MakeWorkgroup, RunWorkgroup};
 use crate::caches::{Caches, DispatchCache, L2};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
 use crate::memory::AddressSpace;
+use crate::ports::Interrupts;
 use crate::timing::{Shape, TimingModel, Work};
 
 /// Wave-instructions after which stores have left the dispatch, waited for or not.
@@ -44,6 +45,7 @@ pub(crate) struct Machine<'a> {
     pub clock: &'a GpuClock,
     pub model: &'a dyn TimingModel,
     pub make: &'a MakeWorkgroup,
+    pub interrupts: &'a dyn Interrupts,
 }
 
 struct Resident {
@@ -224,6 +226,7 @@ impl Dispatch {
                 _ => None,
             };
             let progress = run.run(machine.mem, caches, machine.cache, &|| tick, quota);
+            run.take_interrupts().into_iter().for_each(|event| machine.interrupts.event(event));
             let after = run.stats();
             let executed = instructions(&after) - instructions(&before);
             self.work.instructions += executed;

@@ -170,7 +170,8 @@ impl Processor {
         for (_, key) in order {
             let queue = self.device.dispatches[&key].queue;
             let paused = self.paused(queue);
-            let Device { dispatches, mem, l2, cache, dispatcher, clock, model, .. } = &mut self.device;
+            let Device { dispatches, mem, l2, cache, dispatcher, clock, model, interrupts, .. } =
+                &mut self.device;
             let dispatch = dispatches.get_mut(&key).expect("just listed");
             if paused {
                 dispatch.idle = true;
@@ -188,6 +189,7 @@ impl Processor {
                 clock,
                 model: &**model,
                 make: &*self.make,
+                interrupts: &**interrupts,
             };
             let before = dispatch.instructions();
             // A panic in there is a bug of the simulator; the queue stops with an error and nothing hangs.

@@ -7,14 +7,18 @@
 mod compare;
 mod control;
 mod divide;
+mod exact;
 mod float;
 mod half;
 mod indexing;
 mod lanes;
 mod lds;
+mod media;
 mod memory;
 mod minmax;
 mod packed;
+mod rounding;
+mod saturate;
 mod scalar;
 mod scalar_memory;
 mod transcendental;
@@ -97,6 +101,8 @@ pub struct Env<'a> {
     pub clock: &'a dyn Fn() -> u64,
     /// Flat apertures.
     pub apertures: Apertures,
+    /// Events that waves raise by a message (`s_sendmsg` of an interrupt).
+    pub interrupts: &'a mut Vec<u32>,
 }
 
 impl Env<'_> {
@@ -120,6 +126,13 @@ pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
 
 #[inline]
 fn dispatch(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    if wave.mode & rounding::ROUND != 0
+        && let Some(done) = rounding::execute(wave, inst)
+    {
+        env.stats.valu += 1;
+        env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+        return done;
+    }
     match inst.op {
         Op::Vop2(op) => {
             env.stats.valu += 1;
