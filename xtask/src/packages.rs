@@ -14,6 +14,10 @@ pub enum Need {
     Rocminfo,
     Hip,
     Valgrind,
+    Clang14,
+    Clang19,
+    Lld19,
+    HashcatKernels,
 }
 
 impl Need {
@@ -31,6 +35,12 @@ impl Need {
             Need::Rocminfo => "rocminfo: an unmodified program that must see the simulated GPU",
             Need::Hip => "the HIP runtime (libamdhip64.so.5): an unmodified HIP program is one of the tests",
             Need::Valgrind => "valgrind: callgrind counts the instructions that submitting a packet takes",
+            Need::Clang14 => "clang 14: one of the compilers whose code the interpreter is tested with",
+            Need::Clang19 => "clang 19: the other one",
+            Need::Lld19 => "the linker of clang 19",
+            Need::HashcatKernels => {
+                "hashcat's OpenCL kernels: programs that others wrote, run on the interpreter against known digests"
+            }
         }
     }
 
@@ -49,6 +59,10 @@ impl Need {
             Need::Rocminfo => "rocminfo",
             Need::Hip => "libamdhip64-5",
             Need::Valgrind => "valgrind",
+            Need::Clang14 => "clang-14",
+            Need::Clang19 => "clang-19",
+            Need::Lld19 => "lld-19",
+            Need::HashcatKernels => "hashcat-data",
         }
     }
 }

@@ -24,6 +24,10 @@ pub fn present(need: Need) -> bool {
         Need::Rocminfo => in_path("rocminfo"),
         Need::Hip => library("libamdhip64.so.5"),
         Need::Valgrind => runs("valgrind"),
+        Need::Clang14 => runs("clang-14"),
+        Need::Clang19 => runs("clang-19"),
+        Need::Lld19 => runs("ld.lld-19"),
+        Need::HashcatKernels => Path::new("/usr/share/hashcat/OpenCL/inc_vendor.h").exists(),
     }
 }
 

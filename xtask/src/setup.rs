@@ -34,8 +34,24 @@ impl Purpose {
         use Need::*;
         match self {
             Purpose::Demo => &[Rocr],
-            Purpose::Test => &[Rocr, HsaHeaders, Clang, Lld, Llvm, Libclang, Rocminfo, Hip, Valgrind],
-            Purpose::QuickTest => &[Rocr, Clang, Lld, Llvm, Rocminfo, Hip, Valgrind],
+            Purpose::Test => &[
+                Rocr,
+                HsaHeaders,
+                Clang,
+                Lld,
+                Llvm,
+                Libclang,
+                Rocminfo,
+                Hip,
+                Valgrind,
+                Clang14,
+                Clang19,
+                Lld19,
+                HashcatKernels,
+            ],
+            Purpose::QuickTest => {
+                &[Rocr, Clang, Lld, Llvm, Rocminfo, Hip, Valgrind, Clang14, Clang19, Lld19, HashcatKernels]
+            }
             Purpose::Bindgen => &[HsaHeaders, Clang, Libclang],
             Purpose::Kernels => &[Clang, Lld, Llvm],
         }
