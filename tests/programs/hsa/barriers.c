@@ -120,7 +120,7 @@ static void barrier_bit(hsa_queue_t *queue, module_t module) {
     enqueue(queue, &packet, header(HSA_PACKET_TYPE_KERNEL_DISPATCH, false));
     hsa_barrier_and_packet_t last = {.completion_signal = signal_of(1)};
     enqueue(queue, &last, header(HSA_PACKET_TYPE_BARRIER_AND, true));
-    after_a_while();
+    usleep(500);
     EXPECT(hsa_signal_load_scacquire(last.completion_signal) == 1, "the barrier passed the kernel before it");
     __atomic_store_n(flag, 9, __ATOMIC_RELEASE);
     await(last.completion_signal);
@@ -141,7 +141,8 @@ int main(int argc, char **argv) {
     or_waits_for_one(queue);
     nothing_to_wait_for(queue);
     chain(module);
-    barrier_bit(queue, module);
+    for (int i = 0; i < 40; i++)
+        barrier_bit(queue, module);
     CHECK(hsa_queue_destroy(queue));
     CHECK(hsa_queue_destroy(other));
     unload(module);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* No wait here is longer: a program that hangs ends with an error instead. */
 enum { SECONDS = 20 };
@@ -120,6 +121,23 @@ static inline hsa_signal_t signal_of(hsa_signal_value_t value) {
     hsa_signal_t signal;
     CHECK(hsa_signal_create(value, 0, NULL, &signal));
     return signal;
+}
+
+/* A signal without an event: its waiters poll, so a kernel may store to its value, which is at `*value`. */
+static inline hsa_signal_t polled_signal(hsa_signal_value_t first, hsa_signal_value_t **value) {
+    hsa_signal_t signal;
+    CHECK(hsa_amd_signal_create(first, 0, NULL, HSA_AMD_SIGNAL_AMD_GPU_ONLY, &signal));
+    CHECK(hsa_amd_signal_value_pointer(signal, (volatile hsa_signal_value_t **)value));
+    return signal;
+}
+
+/* Polls a signal's value, because the runtime does not like its waits to be called for such signals. */
+static inline hsa_signal_value_t poll_at_least(hsa_signal_value_t *value, hsa_signal_value_t least) {
+    hsa_signal_value_t found = 0;
+    for (time_t end = time(NULL) + SECONDS; time(NULL) <= end;)
+        if ((found = __atomic_load_n(value, __ATOMIC_ACQUIRE)) >= least)
+            break;
+    return found;
 }
 
 /* Ticks of the runtime's clock in so many seconds. */
