@@ -52,6 +52,18 @@ macro_rules! programs {
 }
 
 programs! {
+    HIP hip_assertion, NOT_STRICT;
+    HIP hip_callbacks, NOT_STRICT;
+    HIP hip_compiled, NOT_STRICT;
+    HIP hip_compute, NOT_STRICT;
+    HIP hip_copies, NOT_STRICT;
+    HIP hip_cu_masks, NOT_STRICT;
+    HIP hip_events, NOT_STRICT;
+    HIP hip_graphs, NOT_STRICT;
+    HIP hip_memory, NOT_STRICT;
+    HIP hip_properties, &["coherent"];
+    HIP hip_streams, NOT_STRICT;
+    HIP hip_threads, NOT_STRICT;
     HSA hsa_async_copy, ALL;
     HSA hsa_barriers, ALL;
     HSA hsa_cu_masks, ALL;
