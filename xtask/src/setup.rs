@@ -34,7 +34,9 @@ impl Purpose {
         use Need::*;
         match self {
             Purpose::Demo => &[Rocr],
-            Purpose::Test => &[Rocr, HsaHeaders, Clang, Lld, Llvm, Libclang, Rocminfo, Hip, Valgrind],
+            Purpose::Test => {
+                &[Rocr, HsaHeaders, Clang, Lld, Llvm, Libclang, Rocminfo, Hip, HipHeaders, Rocrand, Valgrind]
+            }
             Purpose::QuickTest => &[Rocr, Clang, Lld, Llvm, Rocminfo, Hip, Valgrind],
             Purpose::Bindgen => &[HsaHeaders, Clang, Libclang],
             Purpose::Kernels => &[Clang, Lld, Llvm],
