@@ -127,8 +127,8 @@ int main(int argc, char **argv) {
     char *bytes = file_bytes(argv[1], &size);
     EXPECT(loaded(bytes, size) == HSA_STATUS_SUCCESS, "the good one");
     EXPECT(loaded(bytes, 0) != HSA_STATUS_SUCCESS, "none of it");
-    // e_flags: gfx900 instead of gfx906.
-    bytes[48] = 0x2c;
+    // e_flags: gfx1010 instead of gfx906. (Debian's newer runtimes take gfx900's code for gfx906.)
+    bytes[48] = 0x33;
     EXPECT(loaded(bytes, size) != HSA_STATUS_SUCCESS, "code for another GPU");
     bytes[0] = 0;
     EXPECT(loaded(bytes, size) != HSA_STATUS_SUCCESS, "no ELF file");

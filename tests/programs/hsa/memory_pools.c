@@ -136,7 +136,8 @@ int main(int argc, char **argv) {
     module_t module = load(argv[1]);
     unsigned pools = 0;
     CHECK(hsa_amd_agent_iterate_memory_pools(gpu, count_pool, &pools));
-    EXPECT(pools == 2, "the GPU has %u pools", pools);
+    // Device memory and LDS; newer runtimes show device memory as fine-grained, too.
+    EXPECT(pools >= 2, "the GPU has %u pools", pools);
     pools = 0;
     CHECK(hsa_amd_agent_iterate_memory_pools(cpu, count_pool, &pools));
     EXPECT(pools >= 2, "the host has %u pools", pools);
