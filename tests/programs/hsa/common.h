@@ -54,6 +54,13 @@ static hsa_agent_t cpu, gpu;
 /* The host's coarse-grained (if it has one), fine-grained and kernarg memory; the GPU's own. */
 static hsa_amd_memory_pool_t fine, kernargs, vram;
 
+/* Minor version of AMD's extension of the interface; 0 for runtimes before 6.1, which do not tell. */
+static inline unsigned extension_version(void) {
+    uint16_t minor = 0;
+    // HSA_AMD_SYSTEM_INFO_EXT_VERSION_MINOR of newer headers.
+    return hsa_system_get_info((hsa_system_info_t)0x208, &minor) == HSA_STATUS_SUCCESS ? minor : 0;
+}
+
 static inline hsa_status_t find_agent(hsa_agent_t agent, void *unused) {
     (void)unused;
     hsa_device_type_t type;

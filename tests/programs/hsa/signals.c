@@ -85,7 +85,10 @@ static void any_and_groups(void) {
     }
     EXPECT(hsa_amd_signal_wait_any(N, signals, conditions, values, ticks(0.002), HSA_WAIT_STATE_BLOCKED, &found) == UINT32_MAX,
            "nothing was signalled");
-    for (uint32_t which = 0; which < N; which++) {
+    // From 1.7 (ROCr 6.4) to 1.15 (7.2) at least, the runtime writes the value of any signal but the first past the end of
+    // a vector of one, and the process's heap is corrupt.
+    const bool broken = extension_version() >= 7;
+    for (uint32_t which = 0; which < (broken ? 1 : N); which++) {
         pthread_t thread;
         EXPECT(pthread_create(&thread, NULL, store_later, &signals[which]) == 0, "no thread");
         uint32_t got = hsa_amd_signal_wait_any(N, signals, conditions, values, ticks(SECONDS), HSA_WAIT_STATE_BLOCKED, &found);
@@ -93,13 +96,14 @@ static void any_and_groups(void) {
         pthread_join(thread, NULL);
         hsa_signal_store_relaxed(signals[which], 1);
     }
+    const int in_group = broken ? 0 : 3;
     hsa_signal_group_t group;
     hsa_signal_t which;
     CHECK(hsa_signal_group_create(N, signals, 1, &cpu, &group));
     pthread_t thread;
-    EXPECT(pthread_create(&thread, NULL, store_later, &signals[3]) == 0, "no thread");
+    EXPECT(pthread_create(&thread, NULL, store_later, &signals[in_group]) == 0, "no thread");
     CHECK(hsa_signal_group_wait_any_scacquire(group, conditions, values, HSA_WAIT_STATE_BLOCKED, &which, &found));
-    EXPECT(which.handle == signals[3].handle && found == 0, "the group found another signal, value %ld", (long)found);
+    EXPECT(which.handle == signals[in_group].handle && found == 0, "the group found another signal, value %ld", (long)found);
     pthread_join(thread, NULL);
     CHECK(hsa_signal_group_destroy(group));
     for (int i = 0; i < N; i++)
