@@ -349,6 +349,25 @@ fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mu
     Ok(true)
 }
 
+/// A load of one global address by all lanes: one access, as the compiler takes it to be. It treats such a load as uniform,
+/// and branches on one lane's value, even where another agent may store meanwhile (a polled flag). False: nothing was done.
+fn load_uniform(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> Result<bool, Stop> {
+    let Kind::Load(unit @ (Unit::Dwords(_) | Unit::Small(_, _, None))) = kind else { return Ok(false) };
+    let exec = w.exec();
+    let Some(first) = lanes_of(exec).next() else { return Ok(false) };
+    if !lanes_of(exec).all(|lane| vas[lane] == vas[first]) {
+        return Ok(false);
+    }
+    load_lane(w, env, i.dst, *unit, first, Place::Global(vas[first]))?;
+    env.port.read += unit.bytes() * u64::from(exec.count_ones() - 1);
+    let dst = usize::from(i.dst - reg::VGPR);
+    for register in &mut w.vgpr[dst..dst + unit.bytes().div_ceil(4) as usize] {
+        let value = register[first];
+        lanes_of(exec).for_each(|lane| register[lane] = value);
+    }
+    Ok(true)
+}
+
 /// A load with GLC reads what is behind the L1.
 fn reload(i: &Inst, kind: &Kind, vas: &[u64; 64], exec: u64, env: &mut Env) {
     if let Kind::Load(unit) = kind
@@ -398,7 +417,7 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
             })
         };
         reload(i, &kind, &vas, w.exec(), env);
-        if dwords_at_once(w, i, &kind, &vas, env)? {
+        if load_uniform(w, i, &kind, &vas, env)? || dwords_at_once(w, i, &kind, &vas, env)? {
             return stored(w, i, &kind, env);
         }
     }
