@@ -11,6 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Modes;
 use super::api::{CpError, HardwareQueue, QueueDesc, QueueKind};
 use super::aql::{self, QueueError};
 use super::aql_queue::AqlQueue;
@@ -21,11 +22,14 @@ use super::gpu_memory::GpuMemory;
 use super::inbox::{Command, Inbox, Reply};
 use super::kernel::MakeWorkgroup;
 use super::queue::{Body, Queue};
+use super::races::Races;
 use super::sdma::SdmaQueue;
 use super::signal;
+use super::turns::Turns;
 use crate::caches::MemoryModel;
 use crate::device::DeviceSpec;
 use crate::isa::ExecFault;
+use crate::journal::Event;
 use crate::memory::{Access, MemoryFault};
 
 /// Wave-instructions between two looks at doorbells and commands.
@@ -35,6 +39,8 @@ const LEAD: u64 = 2_000_000;
 /// First and longest sleep while idle.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
 const LONGEST_SLEEP: Duration = Duration::from_millis(1);
+/// No queue has this id.
+const NOBODY: u32 = 0;
 /// Waits shorter than this are spun: the kernel does not wake a thread more exactly.
 const SPIN: Duration = Duration::from_micros(60);
 
@@ -47,12 +53,18 @@ pub(crate) struct Processor {
     last_id: u32,
     /// A memory fault took all queues off the hardware.
     evicted: bool,
+    /// Who has the hardware queues that several share.
+    turns: Turns,
+    stepping: bool,
 }
 
 impl Processor {
-    pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>, memory: MemoryModel) -> Self {
-        let mut new = Self { spec, device, make, queues: BTreeMap::new(), last_id: 0, evicted: false };
-        new.set_memory_model(memory);
+    pub fn new(spec: Arc<DeviceSpec>, device: Device, make: Arc<MakeWorkgroup>, modes: Modes) -> Self {
+        let (queues, turns) = Default::default();
+        let mut new = Self { spec, device, make, queues, last_id: 0, evicted: false, turns, stepping: false };
+        new.set_memory_model(modes.memory);
+        new.set_races(modes.races);
+        (new.device.tracing, new.stepping) = (modes.tracing, modes.stepping);
         new
     }
 
@@ -91,29 +103,32 @@ impl Processor {
 
     /// Polls doorbells, handles due events, moves queues. Returns whether anything moved.
     fn look(&mut self, commanded: bool) -> bool {
-        let mut rung = false;
+        let (mut rung, mut moved) = (false, false);
         let mut stops = Vec::new();
         for (&id, queue) in &mut self.queues {
             if queue.common.rung() && !queue.common.failed {
                 rung = true;
                 self.device.with_record(|r| r.queue(id).doorbells += 1);
-                if let Err(stop) = queue.common.read_write_index(&self.device.mem) {
-                    stops.push((id, stop));
+                match queue.common.read_write_index(&self.device.mem) {
+                    Ok(()) => queue.published(&self.device),
+                    Err(stop) => stops.push((id, stop)),
                 }
             }
         }
         for (id, stop) in stops {
             self.fail(id, stop);
         }
+        self.check_lost(None);
         let now = self.device.clock.now_ns();
+        moved |= self.take_turns(now);
         let due = self.device.events.peek().is_some_and(|Reverse(event)| event.at <= now);
-        if !(rung || due || commanded || self.queues.values().any(Queue::wants_attention)) {
+        if !(rung || due || commanded || moved || self.queues.values().any(Queue::wants_attention)) {
             return false;
         }
         // Held until the new limit is known, so that nothing is worked out after its time has passed.
         self.device.clock.set_limit(0);
         let now = self.device.clock.now_ns();
-        let mut moved = self.step_all(now);
+        moved |= self.step_all(now);
         while let Some(&Reverse(event)) = self.device.events.peek().filter(|Reverse(event)| event.at <= now) {
             self.device.events.pop();
             moved = true;
@@ -121,10 +136,63 @@ impl Processor {
             if let Err(stop) = queue.event(&mut self.device, event.what, event.at) {
                 self.fail(event.queue, stop);
             }
+            self.check_lost(Some(event.queue));
+            self.take_turns(now);
             self.step_all(now);
         }
         self.update_limit();
+        self.forget_ordered();
         moved
+    }
+
+    /// Hands the hardware queues on that several queues share.
+    fn take_turns(&mut self, now: u64) -> bool {
+        if !self.turns.shared() {
+            return false;
+        }
+        let host = now + self.device.clock.stall_ns();
+        let changes = self.turns.pass(host, |id| {
+            self.queues.get(&id).is_some_and(|q| q.has_work() && !q.common.paused_otherwise())
+        });
+        for &(id, has_turn) in &changes.queues {
+            let Some(queue) = self.queues.get_mut(&id) else { continue };
+            pause(queue, &mut self.device, |common| common.off_turn = !has_turn);
+            if has_turn {
+                self.device.with_record(|r| r.queue(id).turns += 1);
+                continue;
+            }
+            let Device { dispatches, dispatcher, .. } = &mut self.device;
+            dispatches.values_mut().filter(|d| d.queue == id).for_each(|d| d.pause(dispatcher, now));
+        }
+        if let Some(at) = changes.next_ns {
+            // Nobody's event: it only lets the clock and this thread come back in time.
+            self.device.schedule(now + at.saturating_sub(host), NOBODY, What::Wake);
+        }
+        !changes.queues.is_empty()
+    }
+
+    /// Memory that its owner took away while a packet used it: a memory fault of that queue.
+    fn check_lost(&mut self, queue: Option<u32>) {
+        if let Some(fault) = self.device.mem.take_lost() {
+            match queue {
+                Some(id) => self.fail(id, Stop::Memory(fault)),
+                // A write index: of a queue that has not failed.
+                None => {
+                    let first = self.queues.iter().find(|(_, q)| !q.common.failed).map(|(&id, _)| id);
+                    first.into_iter().for_each(|id| self.fail(id, Stop::Memory(fault)));
+                }
+            }
+        }
+    }
+
+    /// Race detection: what comes after a quiet moment is ordered behind all that was before.
+    fn forget_ordered(&mut self) {
+        if let Some(races) = &mut self.device.races
+            && self.device.dispatches.is_empty()
+            && self.queues.values().all(|q| q.common.failed || !q.has_work())
+        {
+            races.quiet();
+        }
     }
 
     fn step_all(&mut self, now: u64) -> bool {
@@ -134,6 +202,9 @@ impl Processor {
             match queue.step(&mut self.device, now) {
                 Ok(m) => moved |= m,
                 Err(stop) => stops.push((id, stop)),
+            }
+            if let Some(fault) = self.device.mem.take_lost() {
+                stops.push((id, Stop::Memory(fault)));
             }
         }
         for (id, stop) in stops {
@@ -167,13 +238,16 @@ impl Processor {
         let mut order: Vec<(u64, u64)> =
             self.device.dispatches.iter().map(|(&key, d)| (d.horizon(), key)).collect();
         order.sort_unstable();
+        let waiting = self.place_by_priority();
         for (_, key) in order {
             let queue = self.device.dispatches[&key].queue;
             let paused = self.paused(queue);
-            let Device { dispatches, mem, l2, cache, dispatcher, clock, model, .. } = &mut self.device;
+            let may_place = waiting.is_none_or(|priority| self.priority(queue) >= priority);
+            let Device { dispatches, mem, l2, cache, dispatcher, clock, model, tracing, .. } =
+                &mut self.device;
             let dispatch = dispatches.get_mut(&key).expect("just listed");
             if paused {
-                dispatch.idle = true;
+                dispatch.pause(dispatcher, now);
                 continue;
             }
             dispatch.catch_up(now);
@@ -188,6 +262,8 @@ impl Processor {
                 clock,
                 model: &**model,
                 make: &*self.make,
+                may_place,
+                tracing: *tracing,
             };
             let before = dispatch.instructions();
             // A panic in there is a bug of the simulator; the queue stops with an error and nothing hangs.
@@ -195,6 +271,11 @@ impl Processor {
                 std::panic::catch_unwind(AssertUnwindSafe(|| dispatch.slice(&mut machine, SLICE_BUDGET)));
             let executed = dispatch.instructions() - before;
             self.device.with_record(|r| r.stats.instructions += executed);
+            if let Some(fault) = self.device.mem.take_lost() {
+                self.fail(queue, Stop::Memory(fault));
+                self.update_limit();
+                return true;
+            }
             match slice {
                 Ok(Slice::Running) => {}
                 Ok(Slice::Blocked) => {
@@ -218,9 +299,46 @@ impl Processor {
         false
     }
 
+    fn priority(&self, queue: u32) -> u32 {
+        self.queues.get(&queue).map_or(0, |q| q.common.desc.priority)
+    }
+
+    /// Where queues of different priorities run: gives room on the compute units to the highest first. Returns the highest priority that
+    /// still waits for room.
+    fn place_by_priority(&mut self) -> Option<u32> {
+        let mut order: Vec<(Reverse<u32>, u64)> = (self.device.dispatches.iter())
+            .filter(|(_, d)| d.waits_for_room() && !self.paused(d.queue))
+            .map(|(&key, d)| (Reverse(self.priority(d.queue)), key))
+            .collect();
+        order.sort_unstable();
+        let (Reverse(highest), Reverse(lowest)) = (order.first()?.0, order.last()?.0);
+        let others = self.device.dispatches.values().any(|d| self.priority(d.queue) != highest);
+        if highest == lowest && !others {
+            return None;
+        }
+        for (_, key) in &order {
+            let Device { dispatches, dispatcher, .. } = &mut self.device;
+            let dispatch = dispatches.get_mut(key).expect("just listed");
+            dispatch.place(dispatcher);
+            if dispatch.waits_for_room() {
+                let queue = dispatch.queue;
+                return Some(self.priority(queue));
+            }
+        }
+        None
+    }
+
     /// All of a dispatch is executed: it completes at its horizon.
     fn finish(&mut self, key: u64, now: u64) {
         let mut dispatch = self.device.dispatches.remove(&key).expect("it just ran");
+        if let (Some(races), Some(id)) = (&mut self.device.races, dispatch.race)
+            && let Some(footprint) = dispatch.caches.as_mut().and_then(|c| c.take_footprint())
+        {
+            let found = races.executed(id, footprint);
+            self.device.with_record(|r| r.raced(&found));
+            found.into_iter().for_each(|race| self.device.interrupts.note(Event::Race(race)));
+        }
+        self.keep_trace(&mut dispatch);
         if let Some(Queue { body: Body::Aql(aql), .. }) = self.queues.get_mut(&dispatch.queue) {
             aql.executed(&mut dispatch);
         }
@@ -229,11 +347,19 @@ impl Processor {
         dispatch.abandon(&mut self.device.dispatcher);
     }
 
+    fn keep_trace(&self, dispatch: &mut super::dispatch::Dispatch) {
+        if !dispatch.ran.is_empty() {
+            let ran = std::mem::take(&mut dispatch.ran);
+            self.device.with_record(|r| r.ran(ran));
+        }
+    }
+
     fn drop_dispatches(&mut self, queue: u32) {
         let keys: Vec<u64> =
             self.device.dispatches.iter().filter(|(_, d)| d.queue == queue).map(|(&key, _)| key).collect();
         for key in keys {
-            if let Some(dispatch) = self.device.dispatches.remove(&key) {
+            if let Some(mut dispatch) = self.device.dispatches.remove(&key) {
+                self.keep_trace(&mut dispatch);
                 dispatch.abandon(&mut self.device.dispatcher);
             }
         }
@@ -251,9 +377,20 @@ impl Processor {
             Stop::Error(_, what) => what.clone(),
         };
         eprintln!("kfd-sim: queue {id} stopped: {what}");
+        self.device.interrupts.note(Event::QueueStopped { queue: id, why: what.clone() });
         self.device.with_record(|r| r.queue(id).failure = Some(what));
         match stop {
             Stop::Memory(fault) => {
+                // The wave's exception for the queue, and the process's memory fault event, as the trap handler and the driver raise them.
+                let word = self.queues.get(&id).and_then(|q| error_word(&q.common, &self.device));
+                if let Some((word, event)) = word {
+                    match self.device.mem.or64(word, aql::MEMORY_VIOLATION) {
+                        Ok(_) => self.device.interrupts.event(event),
+                        Err(fault) => {
+                            eprintln!("kfd-sim: queue {id}: the error could not be reported: {fault}")
+                        }
+                    }
+                }
                 self.evict();
                 self.device.interrupts.memory_fault(id, fault);
             }
@@ -288,8 +425,9 @@ impl Processor {
     /// Reads every queue's write index again, as remapping the queues does on hardware without MES.
     fn remap(&mut self, stops: &mut Vec<(u32, Stop)>) {
         for (&id, queue) in self.queues.iter_mut().filter(|(_, q)| !q.common.failed) {
-            if let Err(stop) = queue.common.read_write_index(&self.device.mem) {
-                stops.push((id, stop));
+            match queue.common.read_write_index(&self.device.mem) {
+                Ok(()) => queue.published(&self.device),
+                Err(stop) => stops.push((id, stop)),
             }
         }
     }
@@ -305,6 +443,10 @@ impl Processor {
             Command::Destroy(id) => {
                 self.drop_dispatches(id);
                 let gone = self.queues.remove(&id).map(|_| 0).ok_or(CpError::UnknownQueue(id));
+                self.turns.leave(id);
+                if gone.is_ok() {
+                    self.device.interrupts.note(Event::QueueDestroyed { queue: id });
+                }
                 self.device.with_record(|r| r.hardware.remove(&id));
                 self.evicted &= !self.queues.is_empty();
                 self.remap(&mut stops);
@@ -357,10 +499,34 @@ impl Processor {
                 self.set_memory_model(model);
                 Ok(0)
             }
+            Command::Races(on) => {
+                self.set_races(on);
+                Ok(0)
+            }
+            Command::Trace(on) => {
+                self.device.tracing = on;
+                Ok(0)
+            }
+            Command::Stepping(on) => {
+                self.stepping = on;
+                self.queues.values_mut().for_each(|q| q.common.permits = on.then_some(0));
+                Ok(0)
+            }
+            Command::Permit { id, packets } => {
+                self.with_queue(id, |queue, _| queue.common.permits = Some(packets))
+            }
             Command::Fence => Ok(0),
             Command::Stop => unreachable!("handled by the loop"),
         };
         (answer, stops)
+    }
+
+    /// Switches the race detector. It needs caches, past which every access goes.
+    pub fn set_races(&mut self, on: bool) {
+        if on && self.device.l2.is_none() {
+            self.set_memory_model(MemoryModel::Caches);
+        }
+        self.device.races = on.then(Races::default);
     }
 
     fn set_memory_model(&mut self, model: MemoryModel) {
@@ -391,6 +557,7 @@ impl Processor {
     }
 
     fn create(&mut self, desc: QueueDesc) -> Reply {
+        let (desc_is_aql, priority) = (desc.kind == QueueKind::Aql, desc.priority);
         if desc.kind == QueueKind::Pm4 {
             return Err(CpError::Unsupported(QueueKind::Pm4));
         }
@@ -424,7 +591,12 @@ impl Processor {
         let mask = CuMask::full(&self.spec.shape);
         let mut common = Common::new(id, desc, hardware, mask);
         common.evicted = self.evicted;
+        common.permits = self.stepping.then_some(0);
+        if desc_is_aql {
+            common.off_turn = !self.turns.join(hardware, id);
+        }
         self.queues.insert(id, Queue { common, body });
+        self.device.interrupts.note(Event::QueueCreated { queue: id, hardware, priority });
         self.device.with_record(|r| {
             r.hardware.insert(id, hardware);
             r.queue(id);
@@ -433,8 +605,7 @@ impl Processor {
     }
 
     /// The first hardware queue with the fewest users. KFD spreads its queues over the four pipes of MEC1 and leaves the
-    /// first two of each to the graphics driver: 24 = 4 pipes x 6. Beyond that hardware takes turns; here queues that share
-    /// a hardware queue run side by side.
+    /// first two of each to the graphics driver: 24 = 4 pipes x 6. Beyond that, queues that share a hardware queue take turns.
     fn free_hardware_queue(&self) -> HardwareQueue {
         let place = |n: u32| HardwareQueue { me: 1, pipe: n % 4, queue: 2 + n / 4 };
         let users = |place: HardwareQueue| {
