@@ -8,6 +8,7 @@ use crate::plan::FaultPlan;
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Every environment variable of the simulated machine, and what it does.
 pub const VARIABLES: &[(&str, &str)] = &[
@@ -160,6 +161,23 @@ fn parse<T: FromStr<Err: std::fmt::Display> + Default>(name: &str, value: Option
             T::default()
         })
     })
+}
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Whether reports of stopped queues and the like on standard error are left out. For the whole process; they are in the
+/// journal all the same.
+pub fn set_quiet(quiet: bool) {
+    // Relaxed: what is reported at the same time may go either way.
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Says something about the simulated GPU on standard error.
+pub(crate) fn say(what: impl std::fmt::Display) {
+    // Relaxed: as above.
+    if !QUIET.load(Ordering::Relaxed) {
+        eprintln!("kfd-sim: {what}");
+    }
 }
 
 fn report(name: &str, why: &dyn std::fmt::Display) {

@@ -23,6 +23,7 @@ use crate::journal::Event;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
 use crate::plan::Fault;
 use crate::ports::Interrupts;
+use crate::settings::say;
 
 /// A packet between launch and the return of its slot.
 struct Slot {
@@ -382,7 +383,7 @@ impl AqlQueue {
         if common.mask.is_empty() {
             if !self.noted {
                 self.noted = true;
-                eprintln!("kfd-sim: queue {}: its CU mask is empty, so its kernels never start", common.id);
+                say(format_args!("queue {}: its CU mask is empty, so its kernels never start", common.id));
             }
             return Ok(false);
         }

@@ -28,7 +28,7 @@ use events::{EventTable, Payload};
 use queues::Queues;
 use record::Recorder;
 use smi::Listeners;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use uapi::{Answer, Errno, MemoryException, Request, event_type};
@@ -130,6 +130,13 @@ impl Device {
             Node::Kfd => self.kfd_file.duplicate(close_on_exec),
             Node::Render => self.buffers.file().duplicate(close_on_exec),
         }
+    }
+
+    /// As [`Device::open`], owned.
+    pub fn file(&self, node: Node) -> Result<OwnedFd, Errno> {
+        let fd = self.open(node, true)?;
+        // SAFETY: a new descriptor that nobody else knows.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// Which device file `fd` is, if it is one of ours.
