@@ -141,9 +141,8 @@ fn smoke(rocr: &Rocr) {
         assert_eq!(rocr.hsa_amd_memory_fill(from, 0x5a5a_5a5a, 1250), 0);
         rocr.copy(to, from, 5000);
         // SAFETY: 5000 bytes of our own.
-        assert!(
-            unsafe { std::slice::from_raw_parts(to.cast::<u32>(), 1250) }.iter().all(|w| *w == 0x5a5a_5a5a)
-        );
+        let words = unsafe { std::slice::from_raw_parts(to.cast::<u32>(), 1250) };
+        assert!(words.iter().all(|word| *word == 0x5a5a_5a5a));
         assert_eq!(rocr.hsa_queue_destroy(set.queue), 0);
         assert_eq!(rocr.hsa_shut_down(), 0);
     }

@@ -108,12 +108,12 @@ impl Processor {
                     Ok(()) => queue.published(&self.device),
                     Err(stop) => stops.push((id, stop)),
                 }
+                stops.extend(self.device.mem.take_lost().map(|fault| (id, Stop::Memory(fault))));
             }
         }
         for (id, stop) in stops {
             self.fail(id, stop);
         }
-        self.check_lost(None);
         let now = self.device.clock.now_ns();
         moved |= self.take_turns(now);
         let due = self.device.events.peek().is_some_and(|Reverse(event)| event.at <= now);
@@ -131,7 +131,7 @@ impl Processor {
             if let Err(stop) = queue.event(&mut self.device, event.what, event.at) {
                 self.fail(event.queue, stop);
             }
-            self.check_lost(Some(event.queue));
+            self.check_lost(event.queue);
             self.take_turns(now);
             self.step_all(now);
         }
@@ -167,16 +167,9 @@ impl Processor {
     }
 
     /// Memory that its owner took away while a packet used it: a memory fault of that queue.
-    fn check_lost(&mut self, queue: Option<u32>) {
+    fn check_lost(&mut self, queue: u32) {
         if let Some(fault) = self.device.mem.take_lost() {
-            match queue {
-                Some(id) => self.fail(id, Stop::Memory(fault)),
-                // A write index: of a queue that has not failed.
-                None => {
-                    let first = self.queues.iter().find(|(_, q)| !q.common.failed).map(|(&id, _)| id);
-                    first.into_iter().for_each(|id| self.fail(id, Stop::Memory(fault)));
-                }
-            }
+            self.fail(queue, Stop::Memory(fault));
         }
     }
 

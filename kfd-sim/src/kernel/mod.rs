@@ -29,8 +29,8 @@ use queues::Queues;
 use record::Recorder;
 use smi::Listeners;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use uapi::{Answer, Errno, MemoryException, Request, event_type};
 
 /// KFD's id of the GPU (any non-zero number).
@@ -63,6 +63,7 @@ pub struct Device {
     event_page: AtomicBool,
     /// RUNTIME_ENABLE is in force.
     runtime_enabled: AtomicBool,
+    kfd_version: OnceLock<(u32, u32)>,
 }
 
 impl Device {
@@ -118,6 +119,7 @@ impl Device {
             vm_acquired: AtomicBool::new(false),
             event_page: AtomicBool::new(false),
             runtime_enabled: AtomicBool::new(false),
+            kfd_version: OnceLock::new(),
         }))
     }
 
@@ -225,7 +227,8 @@ impl Device {
 
     /// Version of the driver interface that the device reports now: major and minor.
     pub fn kfd_version(&self) -> (u32, u32) {
-        self.settings.kfd_version.resolve()
+        // Judged when the runtime first asks: it is loaded then.
+        *self.kfd_version.get_or_init(|| self.settings.kfd_version.resolve())
     }
 
     /// Writes the Perfetto trace of what was recorded so far.

@@ -23,6 +23,7 @@ impl Processor {
                 Ok(()) => queue.published(&self.device),
                 Err(stop) => stops.push((id, stop)),
             }
+            stops.extend(self.device.mem.take_lost().map(|fault| (id, Stop::Memory(fault))));
         }
     }
 
@@ -172,6 +173,9 @@ impl Processor {
         }
         let fault = |fault| CpError::NotMapped { what: "read index", fault };
         let read = mem.load64(desc.read_ptr_va).map_err(fault)?;
+        if let Some(lost) = mem.take_lost() {
+            return Err(fault(lost));
+        }
         let (hardware, body) = match desc.kind {
             QueueKind::Sdma { engine } => {
                 let engine = engine.unwrap_or(self.last_id) % self.spec.queues.sdma_engines.max(1);

@@ -55,6 +55,9 @@ impl Processor {
                 }
             }
         }
+        if self.device.mem.take_lost().is_some() {
+            say(format_args!("queue {id}: the memory for its errors is gone"));
+        }
     }
 
     /// Takes every queue off the hardware, as amdkfd does to the process whose kernel faulted (`kfd_dqm_evict_pasid`), before it
