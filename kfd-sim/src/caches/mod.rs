@@ -51,12 +51,15 @@ mod l2;
 mod model;
 mod page;
 mod queue;
+mod races;
 
 pub(crate) use dispatch::DispatchCache;
 pub(crate) use l2::L2;
 pub use model::MemoryModel;
 pub(crate) use page::{Mask, PAGE};
 pub(crate) use queue::QueueCache;
+pub(crate) use races::Footprint;
+pub use races::{Race, RaceKind, RacingDispatch};
 
 /// The caches as a workgroup's accesses go through them.
 pub(crate) struct Caches<'a> {

@@ -102,6 +102,15 @@ impl Mask {
     pub fn clear(&mut self) {
         self.0.fill(0);
     }
+
+    /// First byte, bytes in a row from there, and bytes in all; `None` if there are none.
+    pub fn extent(&self) -> Option<(u64, u64, u64)> {
+        let has = |byte: u64| self.0[byte as usize / 64] >> (byte % 64) & 1 != 0;
+        let first = (0..PAGE).find(|&byte| has(byte))?;
+        let end = (first..PAGE).find(|&byte| !has(byte)).unwrap_or(PAGE);
+        let all: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        Some((first, end - first, all.into()))
+    }
 }
 
 /// Copies the bytes of `mask` and touches no other, in the largest aligned pieces.

@@ -5,12 +5,15 @@
 //! has been executed so far were all of it: the GPU clock never passes the horizon of a dispatch that still runs.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use super::api::HardwareQueue;
 use super::clock::GpuClock;
 use super::cu_mask::CuMask;
 use super::dispatcher::{Dispatcher, Grant, Needs, Turn};
 use super::kernel::{MakeWorkgroup, RunWorkgroup};
+use super::log::WorkgroupRecord;
+use super::scratch::ScratchSlots;
 use crate::caches::{Caches, DispatchCache, L2};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
 use crate::memory::AddressSpace;
@@ -46,12 +49,16 @@ pub(crate) struct Machine<'a> {
     pub model: &'a dyn TimingModel,
     pub make: &'a MakeWorkgroup,
     pub interrupts: &'a dyn Interrupts,
+    /// Whether workgroups may be placed: not while a dispatch of a higher priority waits for room.
+    pub may_place: bool,
+    pub tracing: bool,
 }
 
 struct Resident {
     id: [u32; 3],
     grant: Grant,
     slot: u32,
+    placed_ns: u64,
     /// Made at its first slice, so that waiting workgroups hold no registers.
     run: Option<Box<dyn RunWorkgroup>>,
 }
@@ -67,11 +74,15 @@ pub(crate) struct Dispatch {
     turn: Turn,
     next: u64,
     resident: VecDeque<Resident>,
-    /// First scratch slots of blocks that are free; `None` when the kernel uses no scratch.
-    scratch: Option<Vec<u32>>,
+    /// Begun, and taken off the compute units with their state while the queue is paused.
+    saved: VecDeque<Resident>,
+    /// The queue's scratch slots; `None` when the kernel uses no scratch.
+    scratch: Option<Arc<Mutex<ScratchSlots>>>,
     start_ns: u64,
     /// Time that it could not run: blocked, or its queue paused.
     lost_ns: u64,
+    /// Since when its queue is paused.
+    paused_ns: Option<u64>,
     work: Work,
     horizon: u64,
     /// Whether the clock may pass the horizon, since nothing of it can run now.
@@ -82,6 +93,10 @@ pub(crate) struct Dispatch {
     pub caches: Option<DispatchCache>,
     /// Instructions executed when its stores last left.
     stores_left: u64,
+    /// Race detection: its number there.
+    pub race: Option<u64>,
+    /// Workgroups that have ended, while tracing.
+    pub ran: Vec<WorkgroupRecord>,
 }
 
 fn instructions(stats: &ExecStats) -> u64 {
@@ -108,10 +123,14 @@ pub(crate) struct Start {
     pub index: u64,
     pub hardware: HardwareQueue,
     pub now: u64,
-    /// Waves for which the queue has scratch memory, if the kernel uses any.
-    pub scratch_waves: Option<u32>,
+    /// The queue's scratch slots, if the kernel uses any.
+    pub scratch: Option<Arc<Mutex<ScratchSlots>>>,
     /// Strict memory: what it sees.
     pub caches: Option<DispatchCache>,
+    /// Race detection: its number there.
+    pub race: Option<u64>,
+    /// How much longer it takes because a fault plan says so.
+    pub delay_ns: u64,
 }
 
 impl Dispatch {
@@ -128,26 +147,29 @@ impl Dispatch {
         let cus_used = vec![0; cus_per_se.len()];
         let waves_per_cu = device.workgroups_per_cu(&needs) * needs.waves;
         let shape = Shape { workgroups, waves_per_workgroup: needs.waves, cus_per_se, waves_per_cu };
-        let blocks = |waves: u32| (0..waves / needs.waves).rev().map(|i| i * needs.waves).collect();
         let mut dispatch = Self {
             queue: start.queue,
             index: start.index,
             hardware: start.hardware,
-            scratch: start.scratch_waves.map(blocks),
+            scratch: start.scratch,
             launch,
             needs,
             shape,
             turn: Turn::new(mask),
             next: 0,
             resident: VecDeque::new(),
+            saved: VecDeque::new(),
             start_ns: start.now,
-            lost_ns: 0,
+            lost_ns: start.delay_ns,
+            paused_ns: None,
             work: Work::default(),
             horizon: 0,
             idle: false,
             cus_used,
             caches: start.caches,
             stores_left: 0,
+            race: start.race,
+            ran: Vec::new(),
         };
         dispatch.update_horizon(model);
         dispatch
@@ -173,39 +195,75 @@ impl Dispatch {
     pub fn catch_up(&mut self, now: u64) {
         if self.idle {
             self.idle = false;
-            let lost = now.saturating_sub(self.horizon);
+            // Execution may have been ahead of the clock when it was paused.
+            let since = self.paused_ns.take().unwrap_or(self.horizon);
+            let lost = now.saturating_sub(since);
             self.lost_ns += lost;
             self.horizon += lost;
         }
     }
 
-    fn place(&mut self, dispatcher: &mut Dispatcher) {
-        while self.next < self.shape.workgroups {
-            let slot = match &mut self.scratch {
-                None => 0,
-                Some(free) => match free.last() {
-                    Some(&slot) => slot,
-                    None => return,
-                },
+    /// Whether workgroups wait for room.
+    pub fn waits_for_room(&self) -> bool {
+        !self.saved.is_empty() || self.next < self.shape.workgroups
+    }
+
+    /// Its queue is paused: what runs is saved and leaves the compute units to others.
+    pub fn pause(&mut self, dispatcher: &mut Dispatcher, now: u64) {
+        self.idle = true;
+        self.paused_ns.get_or_insert(now);
+        self.save(dispatcher);
+    }
+
+    fn save(&mut self, dispatcher: &mut Dispatcher) {
+        for group in self.resident.drain(..) {
+            dispatcher.release(&group.grant);
+            self.saved.push_back(group);
+        }
+    }
+
+    /// Puts workgroups onto compute units as long as there is room.
+    pub fn place(&mut self, dispatcher: &mut Dispatcher) {
+        while let Some(mut group) = self.saved.pop_front() {
+            let Some(grant) = dispatcher.place(&mut self.turn, &self.needs) else {
+                self.saved.push_front(group);
+                return;
             };
-            let Some(grant) = dispatcher.place(&mut self.turn, &self.needs) else { return };
-            if let Some(free) = &mut self.scratch {
-                free.pop();
-            }
+            self.cus_used[grant.se as usize] |= 1 << (grant.sh * 16 + grant.cu);
+            (group.grant, group.placed_ns) = (grant, self.horizon);
+            self.resident.push_back(group);
+        }
+        while self.next < self.shape.workgroups {
+            let slot = match self.slots(|slots, waves| slots.take(waves)) {
+                None => 0,
+                Some(Some(slot)) => slot,
+                Some(None) => return,
+            };
+            let Some(grant) = dispatcher.place(&mut self.turn, &self.needs) else {
+                self.slots(|slots, waves| slots.give_back(slot, waves));
+                return;
+            };
             let [x, y, _] = self.launch.workgroups().map(u64::from);
             let id = [self.next % x, self.next / x % y, self.next / (x * y)].map(|n| n as u32);
             self.next += 1;
             self.cus_used[grant.se as usize] |= 1 << (grant.sh * 16 + grant.cu);
-            self.resident.push_back(Resident { id, grant, slot, run: None });
+            self.resident.push_back(Resident { id, grant, slot, placed_ns: self.horizon, run: None });
         }
+    }
+
+    fn slots<R>(&self, f: impl FnOnce(&mut ScratchSlots, u32) -> R) -> Option<R> {
+        let slots = self.scratch.as_ref()?;
+        Some(f(&mut slots.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), self.needs.waves))
     }
 
     /// Executes up to `budget` wave-instructions.
     pub fn slice(&mut self, machine: &mut Machine<'_>, mut budget: u64) -> Slice {
         loop {
-            self.place(machine.dispatcher);
+            if machine.may_place {
+                self.place(machine.dispatcher);
+            }
             let Some(mut group) = self.resident.pop_front() else {
-                let finished = self.next == self.shape.workgroups;
+                let finished = !self.waits_for_room();
                 return if finished { Slice::Finished } else { Slice::Blocked };
             };
             if budget == 0 {
@@ -238,9 +296,9 @@ impl Dispatch {
             self.update_horizon(machine.model);
             match progress {
                 Progress::Yielded => self.resident.push_back(group),
-                Progress::Done => self.leave(group, machine.dispatcher),
+                Progress::Done => self.leave(group, machine),
                 Progress::Fault(fault) => {
-                    self.leave(group, machine.dispatcher);
+                    self.leave(group, machine);
                     return Slice::Fault(fault);
                 }
             }
@@ -257,17 +315,21 @@ impl Dispatch {
         }
     }
 
-    fn leave(&mut self, group: Resident, dispatcher: &mut Dispatcher) {
-        dispatcher.release(&group.grant);
-        if let Some(free) = &mut self.scratch {
-            free.push(group.slot);
+    fn leave(&mut self, group: Resident, machine: &mut Machine<'_>) {
+        machine.dispatcher.release(&group.grant);
+        self.slots(|slots, waves| slots.give_back(group.slot, waves));
+        if machine.tracing {
+            let Grant { se, sh, cu, .. } = group.grant;
+            let (queue, index, start_ns, end_ns) = (self.queue, self.index, group.placed_ns, self.horizon);
+            self.ran.push(WorkgroupRecord { queue, index, group: group.id, se, sh, cu, start_ns, end_ns });
         }
     }
 
     /// Kills what is resident and gives its room back.
     pub fn abandon(mut self, dispatcher: &mut Dispatcher) {
-        while let Some(group) = self.resident.pop_front() {
-            dispatcher.release(&group.grant);
+        self.save(dispatcher);
+        for group in std::mem::take(&mut self.saved) {
+            self.slots(|slots, waves| slots.give_back(group.slot, waves));
         }
     }
 }

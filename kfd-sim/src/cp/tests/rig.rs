@@ -11,7 +11,9 @@ use crate::cp::{CommandProcessor, DoorbellPtr, GpuClock, QueueDesc, QueueKind};
 use crate::device::DeviceSpec;
 use crate::isa::exec::{Port, Rmw};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
+use crate::journal::Event;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault, MemoryKind, Span};
+use crate::plan::{Fault, Followed};
 use crate::ports::Interrupts;
 use crate::timing::{Shape, TimingModel, Work};
 
@@ -72,6 +74,8 @@ impl TimingModel for Plain {
 pub struct Interrupted {
     pub events: Mutex<Vec<u32>>,
     pub faults: Mutex<Vec<(u32, MemoryFault)>>,
+    pub notes: Mutex<Vec<Event>>,
+    pub plan: Mutex<Followed>,
 }
 
 impl Interrupts for Interrupted {
@@ -80,6 +84,12 @@ impl Interrupts for Interrupted {
     }
     fn memory_fault(&self, queue_id: u32, fault: MemoryFault) {
         self.faults.lock().unwrap().push((queue_id, fault));
+    }
+    fn note(&self, event: Event) {
+        self.notes.lock().unwrap().push(event);
+    }
+    fn planned(&self, queue_id: u32, kernel: Option<&str>) -> Option<Fault> {
+        self.plan.lock().unwrap().dispatch(queue_id, kernel)
     }
 }
 
@@ -291,6 +301,10 @@ impl Rig {
     }
 
     pub fn queue(&self, packets: u64) -> TestQueue<'_> {
+        self.queue_with(packets, 7)
+    }
+
+    pub fn queue_with(&self, packets: u64, priority: u32) -> TestQueue<'_> {
         let doorbell = Box::new(AtomicU64::new(0));
         let structure = self.alloc(0x100, 64);
         let inactive = self.signal(0);
@@ -307,7 +321,7 @@ impl Rig {
             write_ptr_va: structure + 0x38,
             doorbell: DoorbellPtr(&*doorbell),
             percentage: 100,
-            priority: 7,
+            priority,
             ctx_save_va: 0,
             ctx_save_bytes: 0,
             eop_va: 0,

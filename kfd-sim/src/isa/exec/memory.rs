@@ -222,7 +222,7 @@ impl<'a> Port<'a> {
         }
         let len = high - low + 4;
         if let Some(caches) = &mut self.caches {
-            if low % PAGE + len > PAGE {
+            if low % PAGE + len > PAGE || caches.dispatch.tracks() {
                 return None;
             }
             if let Some((host, dirty)) =
