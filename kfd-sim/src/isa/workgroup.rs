@@ -1,6 +1,6 @@
 //! A workgroup on its compute unit: waves, LDS, barrier, and the loop that runs them.
 
-use super::code_cache::{CodeCache, illegal};
+use super::code_cache::{CodeCache, Decoded, illegal};
 use super::exec::{Apertures, Env, Lds, Port, State, Stop, Wave, step};
 use super::fault::{ExecFault, Progress};
 use super::inst::Inst;
@@ -214,13 +214,13 @@ fn run_wave(
     while used < slice && wave.state == State::Running {
         env.port.refresh();
         let pc = wave.pc;
-        let inst = cache.fetch(pc, mem, env.port.generation())?;
+        let Decoded { inst, handler } = cache.fetch(pc, mem, env.port.generation())?;
         if usize::from(inst.vgprs) > wave.vgpr.len() {
             let text = format!("{inst}: beyond the {} VGPRs allocated", wave.vgpr.len());
             return Err(illegal(pc, inst.words, text));
         }
         wave.pc = pc + u64::from(inst.size);
-        if let Err(stop) = step(wave, inst, env) {
+        if let Err(stop) = step(wave, inst, *handler, env) {
             return Err(fault(stop, pc, inst, env));
         }
         used += 1;

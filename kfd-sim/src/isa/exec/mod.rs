@@ -7,6 +7,7 @@
 mod compare;
 mod control;
 mod divide;
+mod fast;
 mod float;
 mod half;
 mod indexing;
@@ -24,6 +25,7 @@ mod vector3;
 mod vector_memory;
 mod wave;
 
+pub use fast::Handler;
 pub use lds::Lds;
 pub use memory::Port;
 #[cfg(test)]
@@ -109,16 +111,22 @@ impl Env<'_> {
     }
 }
 
-/// Executes one instruction. `wave.pc` already points behind it.
-pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+/// Executes one instruction with its handler. `wave.pc` already points behind it.
+#[inline]
+pub fn step(wave: &mut Wave, inst: &Inst, handler: Handler, env: &mut Env) -> Done {
     if indexing::applies(wave, inst) {
-        let moved = indexing::moved(wave, inst)?;
-        return dispatch(wave, &moved, env);
+        return step_moved(wave, inst, env);
     }
-    dispatch(wave, inst, env)
+    handler.run(wave, inst, env)
 }
 
-#[inline]
+#[cold]
+fn step_moved(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    let moved = indexing::moved(wave, inst)?;
+    dispatch(wave, &moved, env)
+}
+
+/// Executes one instruction in its general form.
 fn dispatch(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
     match inst.op {
         Op::Vop2(op) => {

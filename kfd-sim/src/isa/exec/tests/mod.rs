@@ -11,7 +11,7 @@ mod wide;
 use super::lds::Lds;
 use super::memory::Port;
 use super::wave::{State, Wave};
-use super::{Apertures, Env, Stop, step};
+use super::{Apertures, Env, Handler, Stop, step};
 use crate::caches::Caches;
 use crate::isa::decode::{self, decode};
 use crate::isa::inst::{Inst, Ty};
@@ -64,7 +64,7 @@ pub fn execute_through(
         clock: &|| 77,
         apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
     };
-    step(wave, &inst, &mut env)?;
+    step(wave, &inst, Handler::of(&inst), &mut env)?;
     Ok(stats)
 }
 
