@@ -74,8 +74,11 @@ impl Mask {
             self.0[word] |= ((1 << len) - 1) << bit;
             return;
         }
-        for byte in at as usize..(at + len) as usize {
-            self.0[byte / 64] |= 1 << (byte % 64);
+        let end = at + len;
+        for word in word..end.div_ceil(64) as usize {
+            let from = at.saturating_sub(word as u64 * 64);
+            let unused = (word as u64 * 64 + 64).saturating_sub(end);
+            self.0[word] |= u64::MAX << from & u64::MAX >> unused;
         }
     }
 

@@ -177,24 +177,46 @@ pub struct Block {
     dirty: *mut Mask,
 }
 
+macro_rules! block_access {
+    ($load:ident, $store:ident, $int:ty, $atomic:ty) => {
+        /// The value at `va`, which must be aligned to its size and lie in the block with all its bytes.
+        #[inline(always)]
+        pub fn $load(&self, va: u64) -> $int {
+            // SAFETY: the caller's address lies in the block, which `Port::block` found mapped and as aligned in host memory
+            // as in the GPU's; it stays valid until the unmapping is noticed through the generation. Relaxed: pairs with
+            // nothing, as in `Port`.
+            unsafe { <$atomic>::from_ptr(self.host.add((va - self.low) as usize).cast()) }
+                .load(Ordering::Relaxed)
+        }
+
+        /// Stores at `va`, as for the load; the block must have been made for writing, and the store be noted.
+        #[inline(always)]
+        pub fn $store(&self, va: u64, value: $int) {
+            // SAFETY: as for the load, and writable.
+            unsafe { <$atomic>::from_ptr(self.host.add((va - self.low) as usize).cast()) }
+                .store(value, Ordering::Relaxed);
+        }
+    };
+}
+
 impl Block {
-    /// The dword at `va`, which must be one of the addresses that the block was made of.
-    #[inline]
-    pub fn load(&self, va: u64) -> u32 {
-        // SAFETY: `Port::block` found everything from the lowest to the highest address mapped, and all aligned; it stays
-        // valid until the unmapping is noticed through the generation. Relaxed: pairs with nothing, as in `Port`.
-        unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }.load(Ordering::Relaxed)
+    block_access!(load8, store8, u8, AtomicU8);
+    block_access!(load16, store16, u16, AtomicU16);
+    block_access!(load32, store32, u32, AtomicU32);
+    block_access!(load64, store64, u64, AtomicU64);
+
+    /// Whether stores have to be noted.
+    #[inline(always)]
+    pub fn notes(&self) -> bool {
+        !self.dirty.is_null()
     }
 
-    /// Stores a dword at `va`, which must be one of the addresses that the block was made of.
+    /// Notes that `[va, va + len)` was stored to, which must lie in the block.
     #[inline]
-    pub fn store(&self, va: u64, value: u32) {
-        // SAFETY: as in `load`, and writable because the block was made for writing. Relaxed: as in `load`.
-        unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }
-            .store(value, Ordering::Relaxed);
-        if !self.dirty.is_null() {
+    pub fn note(&self, va: u64, len: u64) {
+        if self.notes() {
             // SAFETY: the mask of the page that the block lies in, which nobody else refers to while the block is used.
-            unsafe { (*self.dirty).set(va % PAGE, 4) };
+            unsafe { (*self.dirty).set(va % PAGE, len) };
         }
     }
 }
@@ -206,21 +228,10 @@ fn crosses(va: u64, len: usize) -> bool {
 }
 
 impl<'a> Port<'a> {
-    /// One block for single-dword accesses at all of `vas` in the lanes of `mask`: none if they are not all aligned and
-    /// in one mapping (each is then checked on its own).
-    pub fn block(&mut self, vas: &[u64; 64], mask: u64, access: Access) -> Option<Block> {
-        let (mut low, mut high, mut bits) = (u64::MAX, 0, 0);
-        for (lane, va) in vas.iter().enumerate() {
-            if mask >> lane & 1 != 0 {
-                low = low.min(*va);
-                high = high.max(*va);
-                bits |= *va;
-            }
-        }
-        if mask == 0 || bits & 3 != 0 || high - low > u64::from(u32::MAX) {
-            return None;
-        }
-        let len = high - low + 4;
+    /// One block for accesses in `[low, low + len)`, if that lies in one mapping (with caches: in one page) and host memory is
+    /// aligned to 8 as the addresses are. None: each lane has to be checked on its own.
+    #[inline]
+    pub fn block(&mut self, low: u64, len: u64, access: Access) -> Option<Block> {
         if let Some(caches) = &mut self.caches {
             if low % PAGE + len > PAGE {
                 return None;
@@ -233,7 +244,7 @@ impl<'a> Port<'a> {
         }
         let host = self.reach_memory(low, len, access).ok()?;
         let dirty = std::ptr::null_mut();
-        (host as usize).is_multiple_of(4).then_some(Block { host, low, dirty })
+        (host as u64 % 8 == low % 8).then_some(Block { host, low, dirty })
     }
 
     /// A port to an address space, through caches if there are any.

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use super::super::lanes::carry_in;
 use super::super::wave::Wave;
 use super::super::{Done, Env, Lanes};
-use super::{Body, Level, Run, compiled, count, flush, modifier, pack, source, write};
+use super::{Body, Level, Run, compiled, count, flush, modifier, pack, source, spread, write};
 use crate::isa::decode::vop2::Vop2;
 use crate::isa::decode::vopc::Vopc;
 use crate::isa::inst::{Inst, Op, Ty, reg};
@@ -178,19 +178,6 @@ impl<const IN: bool, const REVERSED: bool> Carry for Difference<IN, REVERSED> {
     }
 }
 
-/// A lane mask as one 0 or 1 for each lane.
-#[inline(always)]
-fn spread(mask: u64) -> Lanes {
-    let mut lanes = [0; 64];
-    for n in 0..32 {
-        lanes[n] = mask as u32 >> n & 1;
-    }
-    for n in 0..32 {
-        lanes[n + 32] = (mask >> 32) as u32 >> n & 1;
-    }
-    lanes
-}
-
 struct WithCarry<C>(PhantomData<C>);
 
 impl<C: Carry> Body for WithCarry<C> {
@@ -205,7 +192,7 @@ impl<C: Carry> Body for WithCarry<C> {
         if C::IN {
             let carry = spread(carry_in(w, i));
             for n in 0..64 {
-                let (value, over) = C::lane(a[n], b[n], carry[n]);
+                let (value, over) = C::lane(a[n], b[n], carry[n] & 1);
                 (out[n], carries[n]) = (value, u8::from(over));
             }
         } else {
@@ -233,7 +220,7 @@ impl Body for Choose {
         let (a, b) = (source(w, i, 0, room_a), source(w, i, 1, room_b));
         let mut out: Lanes = [0; 64];
         for n in 0..64 {
-            out[n] = if mask[n] != 0 { b[n] } else { a[n] };
+            out[n] = a[n] & !mask[n] | b[n] & mask[n];
         }
         write(w, i.dst, &out, exec);
         Ok(())

@@ -9,6 +9,8 @@
 //! Products are never fused with sums but where the instruction says so: Rust does not contract.
 
 mod alu;
+mod global;
+mod lds;
 mod masks;
 mod wide;
 
@@ -62,6 +64,8 @@ impl Handler {
                 .or_else(|| masks::select(inst, level))
                 .or_else(|| wide::select(inst, level)),
             Op::Vopc(_) => masks::select(inst, level),
+            Op::Ds(op) => lds::select(op, level),
+            Op::Flat(op) => global::select(inst, op, level),
             _ => None,
         };
         Handler(special.unwrap_or(super::dispatch))
@@ -156,12 +160,35 @@ fn write(w: &mut Wave, code: u16, out: &Lanes, exec: u64) {
         *dst = *out;
         return;
     }
-    for (half, mask) in [exec as u32, (exec >> 32) as u32].into_iter().enumerate() {
-        let (dst, out) = (&mut dst[32 * half..32 * half + 32], &out[32 * half..32 * half + 32]);
-        for lane in 0..32 {
-            dst[lane] = if mask >> lane & 1 != 0 { out[lane] } else { dst[lane] };
-        }
+    let active = spread(exec);
+    for lane in 0..64 {
+        dst[lane] = dst[lane] & !active[lane] | out[lane] & active[lane];
     }
+}
+
+/// Bit `n` of a word, for 32 lanes: so that no lane needs a shift.
+const BIT: [u32; 32] = {
+    let mut bits = [0; 32];
+    let mut n = 0;
+    while n < 32 {
+        bits[n] = 1 << n;
+        n += 1;
+    }
+    bits
+};
+
+/// A lane mask as all ones or 0 for each lane.
+#[inline(always)]
+fn spread(mask: u64) -> Lanes {
+    let mut lanes = [0; 64];
+    let (low, high) = lanes.split_at_mut(32);
+    for n in 0..32 {
+        low[n] = if mask as u32 & BIT[n] != 0 { u32::MAX } else { 0 };
+    }
+    for n in 0..32 {
+        high[n] = if (mask >> 32) as u32 & BIT[n] != 0 { u32::MAX } else { 0 };
+    }
+    lanes
 }
 
 /// One bit for each lane, from a 0 or 1 for each.
