@@ -27,6 +27,7 @@
 //! | `ECLIP_KFD_SIM` | the library that the launcher preloads |
 //! | `KFD_SIM_LOG=1` | writes every ioctl to standard error |
 //! | `KFD_SIM_MEMORY` | `coherent` (unset), `caches` or `strict`: whether missing fences show ([`control::MemoryModel`]) |
+//! | `KFD_SIM_THREADS` | host threads that run the workgroups of a dispatch; unset: one for each processor ([`cp::CommandProcessor::set_threads`]) |
 //! | `KFD_SIM_FAIL` | makes calls fail: `SET_CU_MASK=EINVAL:once,CREATE_QUEUE=ENOMEM:3,OPEN=EACCES` |
 //!
 //! # Inside

@@ -15,7 +15,7 @@ use super::log::DispatchRecord;
 use super::pm4::{self, Pm4Error};
 use super::signal;
 use crate::caches::{DispatchCache, L2, QueueCache};
-use crate::isa::{CodeCache, Launch, LaunchDesc, LaunchError, ScratchDesc};
+use crate::isa::{Launch, LaunchDesc, LaunchError, ScratchDesc};
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
 
 /// A packet between launch and the return of its slot.
@@ -187,7 +187,7 @@ impl AqlQueue {
                     error => Stop::Error(QueueError::VendorPacket, error.to_string()),
                 })?;
                 if actions.invalidate_code {
-                    device.cache = CodeCache::default();
+                    device.crew.forget_code();
                 }
                 let (acquire, release) = packet.fences();
                 self.acquire(device, acquire.max(actions.acquire));

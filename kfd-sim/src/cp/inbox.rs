@@ -21,6 +21,7 @@ pub(crate) enum Command {
     Stall { id: u32, stalled: bool },
     InjectFault(u32),
     Memory(MemoryModel),
+    Threads(usize),
     Fence,
     Stop,
 }

@@ -15,6 +15,7 @@ use super::api::{CpError, HardwareQueue, QueueDesc, QueueKind};
 use super::aql::{self, QueueError};
 use super::aql_queue::AqlQueue;
 use super::common::{Common, Device, Stop, What};
+use super::crew::Crew;
 use super::cu_mask::CuMask;
 use super::dispatch::{Machine, Slice};
 use super::gpu_memory::GpuMemory;
@@ -170,7 +171,7 @@ impl Processor {
         for (_, key) in order {
             let queue = self.device.dispatches[&key].queue;
             let paused = self.paused(queue);
-            let Device { dispatches, mem, l2, cache, dispatcher, clock, model, .. } = &mut self.device;
+            let Device { dispatches, mem, l2, crew, dispatcher, clock, model, .. } = &mut self.device;
             let dispatch = dispatches.get_mut(&key).expect("just listed");
             if paused {
                 dispatch.idle = true;
@@ -183,7 +184,7 @@ impl Processor {
             let mut machine = Machine {
                 mem,
                 l2: l2.as_mut(),
-                cache,
+                crew,
                 dispatcher,
                 clock,
                 model: &**model,
@@ -355,6 +356,10 @@ impl Processor {
             }
             Command::Memory(model) => {
                 self.set_memory_model(model);
+                Ok(0)
+            }
+            Command::Threads(threads) => {
+                self.device.crew = Crew::new(threads);
                 Ok(0)
             }
             Command::Fence => Ok(0),

@@ -5,7 +5,7 @@ use super::exec::{Apertures, Env, Lds, Port, State, Stop, Wave, step};
 use super::fault::{ExecFault, Progress};
 use super::inst::Inst;
 use super::launch::{Launch, WAVE};
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::memory::AddressSpace;
 
 /// Where a workgroup was placed: what HW_ID shows, and which scratch it may use.
@@ -139,7 +139,7 @@ impl Workgroup {
     pub(crate) fn run_through(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,
@@ -178,6 +178,7 @@ impl Workgroup {
             self.turn = (turn + 1) % count;
         };
         let (read, written) = (env.port.read, env.port.written);
+        drop(env);
         self.stats.vmem_read_bytes += read;
         self.stats.vmem_write_bytes += written;
         progress
@@ -223,6 +224,7 @@ fn run_wave(
         if let Err(stop) = step(wave, inst, *handler, env) {
             return Err(fault(stop, pc, inst, env));
         }
+        env.port.let_go();
         used += 1;
     }
     Ok(used)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::cp::kernel::RunWorkgroup;
 use crate::cp::{CommandProcessor, DoorbellPtr, GpuClock, QueueDesc, QueueKind};
 use crate::device::DeviceSpec;
@@ -94,7 +94,7 @@ impl RunWorkgroup for Fake {
     fn run(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         _: &mut CodeCache,
         _: &dyn Fn() -> u64,
         budget: u64,

@@ -4,20 +4,23 @@
 //! single-copy atomic (relaxed: ordering comes from the packets' fences and from atomics, as on the hardware); GPU atomics
 //! are sequentially consistent host atomics, so that signals can be shared with the host.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::Stop;
-use crate::caches::{Caches, Mask, PAGE};
+use crate::caches::{Caches, Mask, PAGE, SharedCaches};
 use crate::memory::{Access, AddressSpace, MemoryFault, Span};
 
 /// Spans remembered.
 const SPANS: usize = 8;
 
 /// A wave's way to global memory.
-pub struct Port<'a> {
+pub struct Port<'a, 'c> {
     space: &'a AddressSpace,
     /// Strict memory: between the wave and the address space.
-    caches: Option<Caches<'a>>,
+    caches: Option<&'a SharedCaches<'c>>,
+    /// The caches, while it is this thread's turn.
+    held: Option<MutexGuard<'a, Caches<'c>>>,
     generation: u64,
     spans: [Option<Span>; SPANS],
     newest: usize,
@@ -227,17 +230,18 @@ fn crosses(va: u64, len: usize) -> bool {
     va % PAGE + len as u64 > PAGE
 }
 
-impl<'a> Port<'a> {
+impl<'a, 'c> Port<'a, 'c> {
     /// One block for accesses in `[low, low + len)`, if that lies in one mapping (with caches: in one page) and host memory is
     /// aligned to 8 as the addresses are. None: each lane has to be checked on its own.
     #[inline]
     pub fn block(&mut self, low: u64, len: u64, access: Access) -> Option<Block> {
-        if let Some(caches) = &mut self.caches {
+        let space = self.space;
+        if let Some(caches) = self.turn() {
             if low % PAGE + len > PAGE {
                 return None;
             }
             if let Some((host, dirty)) =
-                caches.dispatch.block(caches.l2, self.space, low, len, access).ok()?
+                caches.dispatch.block(caches.l2, space, low, len, access).ok()?
             {
                 return Some(Block { host, low, dirty });
             }
@@ -248,10 +252,11 @@ impl<'a> Port<'a> {
     }
 
     /// A port to an address space, through caches if there are any.
-    pub(crate) fn new(space: &'a AddressSpace, caches: Option<Caches<'a>>) -> Self {
+    pub(crate) fn new(space: &'a AddressSpace, caches: Option<&'a SharedCaches<'c>>) -> Self {
         let mut port = Port {
             space,
             caches,
+            held: None,
             generation: space.generation(),
             spans: [None; SPANS],
             newest: 0,
@@ -259,7 +264,24 @@ impl<'a> Port<'a> {
             written: 0,
         };
         port.refresh_caches();
+        port.let_go();
         port
+    }
+
+    /// The caches, if there are any: waits for this thread's turn.
+    #[inline]
+    fn turn(&mut self) -> Option<&mut Caches<'c>> {
+        let caches = self.caches?;
+        Some(self.held.get_or_insert_with(|| caches.lock()))
+    }
+
+    /// Ends this thread's turn with the caches, if others wait for them. Called after every instruction that reaches memory:
+    /// no [`Block`] may be used beyond.
+    #[inline]
+    pub fn let_go(&mut self) {
+        if self.held.is_some() && self.caches.is_some_and(|caches| caches.contended) {
+            self.held = None;
+        }
     }
 
     /// Forgets cached spans if a mapping changed; true if so. Called before every instruction.
@@ -276,8 +298,9 @@ impl<'a> Port<'a> {
     }
 
     fn refresh_caches(&mut self) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.refresh(caches.l2, self.space);
+        let space = self.space;
+        if let Some(caches) = self.turn() {
+            caches.dispatch.refresh(caches.l2, space);
         }
     }
 
@@ -289,22 +312,29 @@ impl<'a> Port<'a> {
 
     /// The stores so far have reached the L2 or host memory.
     pub fn drain(&mut self) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.drain(caches.l2, self.space);
+        let space = self.space;
+        // Release: a flag that the wave sets next is seen after its stores. Pairs with the fence in `invalidate`.
+        fence(Ordering::Release);
+        if let Some(caches) = self.turn() {
+            caches.dispatch.drain(caches.l2, space);
         }
     }
 
     /// What others have released is seen from now on.
     pub fn invalidate(&mut self) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.invalidate(caches.l2, self.space);
+        let space = self.space;
+        // Acquire: what the wave loads next is seen after the flag that it waited for. Pairs with the fence in `drain`.
+        fence(Ordering::Acquire);
+        if let Some(caches) = self.turn() {
+            caches.dispatch.invalidate(caches.l2, space);
         }
     }
 
     /// The next load of these bytes gives the newest ones.
     pub fn reload(&mut self, va: u64, len: u64) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.reload(caches.l2, self.space, va, len);
+        let space = self.space;
+        if let Some(caches) = self.turn() {
+            caches.dispatch.reload(caches.l2, space, va, len);
         }
     }
 
@@ -316,8 +346,9 @@ impl<'a> Port<'a> {
     /// Host address of the bytes that an access finds: in a cache or in memory.
     #[inline]
     pub fn reach(&mut self, va: u64, len: u64, access: Access) -> Result<*mut u8, MemoryFault> {
-        if let Some(caches) = &mut self.caches
-            && let Some(host) = caches.dispatch.reach(caches.l2, self.space, va, len, access)?
+        let space = self.space;
+        if let Some(caches) = self.turn()
+            && let Some(host) = caches.dispatch.reach(caches.l2, space, va, len, access)?
         {
             return Ok(host);
         }
@@ -360,13 +391,14 @@ impl<'a> Port<'a> {
 
     /// Read-modify-write of 4 or 8 bytes; returns the old value.
     pub fn atomic(&mut self, va: u64, bits: u32, op: Rmw, data: u64, compare: u64) -> Result<u64, Stop> {
+        let space = self.space;
         let len = u64::from(bits / 8);
-        if let Some(caches) = &mut self.caches
+        if let Some(caches) = self.turn()
             && va.is_multiple_of(len)
         {
             let apply = |old| op.apply(old, data, compare, bits);
             let memory = |host| update(host, bits, apply);
-            let done = caches.dispatch.atomic(caches.l2, self.space, (va, bits), apply, memory)?;
+            let done = caches.dispatch.atomic(caches.l2, space, (va, bits), apply, memory)?;
             if let Some(old) = done {
                 return Ok(old);
             }

@@ -88,9 +88,9 @@ pub struct Apertures {
 }
 
 /// What an instruction reaches beyond its wave.
-pub struct Env<'a> {
+pub struct Env<'a, 'c> {
     /// Global memory.
-    pub port: Port<'a>,
+    pub port: Port<'a, 'c>,
     /// The workgroup's LDS.
     pub lds: &'a mut Lds,
     /// Statistics.
@@ -101,7 +101,7 @@ pub struct Env<'a> {
     pub apertures: Apertures,
 }
 
-impl Env<'_> {
+impl Env<'_, '_> {
     /// Invalidates a cache. Instructions are checked against memory at every fetch, so theirs has nothing to do.
     pub fn cache_maintenance(&mut self, cache: Cache) {
         match cache {

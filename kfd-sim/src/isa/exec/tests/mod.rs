@@ -3,6 +3,7 @@
 mod buffer;
 mod caches;
 mod coverage;
+mod fast;
 mod memory;
 mod scalar;
 mod vector;
@@ -12,7 +13,7 @@ use super::lds::Lds;
 use super::memory::Port;
 use super::wave::{State, Wave};
 use super::{Apertures, Env, Handler, Stop, step};
-use crate::caches::Caches;
+use crate::caches::{Caches, SharedCaches};
 use crate::isa::decode::{self, decode};
 use crate::isa::inst::{Inst, Ty};
 use crate::isa::workgroup::ExecStats;
@@ -57,14 +58,16 @@ pub fn execute_through(
 ) -> Result<ExecStats, Stop> {
     let inst = decode(words).unwrap_or_else(|error| panic!("{words:x?}: {error}"));
     let mut stats = ExecStats::default();
+    let caches = caches.map(|caches| SharedCaches::new(caches, false));
     let mut env = Env {
-        port: Port::new(space, caches),
+        port: Port::new(space, caches.as_ref()),
         lds,
         stats: &mut stats,
         clock: &|| 77,
         apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
     };
     step(wave, &inst, Handler::of(&inst), &mut env)?;
+    drop(env);
     Ok(stats)
 }
 
