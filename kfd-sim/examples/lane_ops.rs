@@ -2,13 +2,16 @@
 //!
 //! Each kernel runs for a while on one thread, then on two with a code cache and workgroups of their own. Rates are for
 //! each thread, by its processor time, so a busy machine disturbs little. A lane-operation is one vector ALU instruction's
-//! work for one active lane (a fused multiply-add counts once).
+//! work for one active lane (a fused multiply-add counts once). An argument selects kernels by name; `--device` also runs
+//! each through the command processor with one and two threads, with and without caches.
 
 #[path = "../tests/isa_support/mod.rs"]
 #[allow(dead_code)]
 mod isa_support;
 
+use isa_support::device::Device;
 use isa_support::{Dispatch, Gpu, compile, run_launch};
+use kfd_sim::cp::MemoryModel;
 use kfd_sim::isa::{CodeCache, ExecStats};
 
 /// Name, kernel source, LDS-tiled geometry or not.
@@ -85,8 +88,39 @@ fn measure(code: &isa_support::CodeObject, rounds: u32) -> (ExecStats, f64) {
     (stats, cpu_seconds() - start)
 }
 
+/// Processor time of the process, in seconds.
+fn process_seconds() -> f64 {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` is a valid timespec for the duration of the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
+    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
+}
+
+/// Whole dispatches of 64 workgroups through the command processor.
+fn measure_device(code: &isa_support::CodeObject, rounds: u32) {
+    for model in [MemoryModel::Coherent, MemoryModel::Strict] {
+        print!("    {model:?}:");
+        for threads in [1, 2] {
+            let mut device = Device::new(threads, model);
+            let base = device.gpu.load(code);
+            let (a, out) = (device.gpu.alloc(1 << 20), device.gpu.alloc(1 << 20));
+            let dispatch = Dispatch::new(code, base, "t", 1 << 14, 256).arg(a).arg(out);
+            let before = process_seconds();
+            let wall = device.run(&dispatch.arg(rounds / 16)).as_secs_f64();
+            let busy = process_seconds() - before;
+            let instructions = device.cp.stats().instructions as f64;
+            print!(
+                " {threads} thread(s): {:.1} M instructions/s of wall time, {:.2} processors busy;",
+                instructions / wall / 1e6,
+                busy / wall
+            );
+        }
+        println!();
+    }
+}
+
 fn main() {
-    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
     println!("simulated gfx906, one interpreter thread; in brackets each of two threads at once");
     for (name, source) in kernels().into_iter().filter(|(name, _)| name.contains(&wanted)) {
         let Some(code) = compile(&source) else {
@@ -110,5 +144,8 @@ fn main() {
             "{name:<22} {lanes:6.2} G lane-operations/s ({:.2} {:.2}), {ns:6.1} ns an instruction, {bytes:6.2} GB/s",
             both[0], both[1]
         );
+        if std::env::args().any(|arg| arg == "--device") {
+            measure_device(&code, rounds);
+        }
     }
 }

@@ -17,7 +17,7 @@ const SOURCE: &str = "kernel void t(global const uint *a, global uint *o, global
     for (uint n = 0; n < m; n++) {
         l[LX] = x; BARRIER;
         y += l[(LX + n) & 255] ^ (x >> 3); BARRIER;
-        x = x * 1664525 + y; o[GID] = x; x ^= o[GID];
+        x = x * 1664525 + y; o[GID] = x;
         if ((n & 15) == 0) __opencl_atomic_fetch_add((global atomic_uint *)&sums[(x >> 9) & 63], y & 255,
             memory_order_relaxed, memory_scope_device);
         x += a[(GID + n) & (16384 - 1)];
@@ -34,10 +34,9 @@ fn host(a: &[u32], rounds: u32) -> (Vec<u32>, Vec<u32>) {
             for lane in 0..256 {
                 y[lane] = y[lane].wrapping_add(l[(lane + n) & 255] ^ x[lane] >> 3);
                 x[lane] = x[lane].wrapping_mul(1_664_525).wrapping_add(y[lane]);
-                // What it has just stored, xor itself.
-                x[lane] = 0;
                 if n & 15 == 0 {
-                    sums[0] = sums[0].wrapping_add(y[lane] & 255);
+                    let sum = &mut sums[x[lane] as usize >> 9 & 63];
+                    *sum = sum.wrapping_add(y[lane] & 255);
                 }
                 x[lane] = x[lane].wrapping_add(a[(base + lane + n) & 16383]);
             }

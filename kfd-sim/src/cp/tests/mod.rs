@@ -6,3 +6,4 @@ mod fences;
 mod rig;
 mod sdma;
 mod stress;
+mod threads;
