@@ -17,9 +17,8 @@ use kfd_sim::isa::{CodeCache, ExecStats};
 /// Name, kernel source, LDS-tiled geometry or not.
 fn kernels() -> Vec<(&'static str, String)> {
     let asm = |line: &str| {
-        let lines: String = (0..16)
-            .flat_map(|_| (0..4).map(|n| line.replace("%d", &format!("%{n}")) + "\\n"))
-            .collect();
+        let lines: String =
+            (0..16).flat_map(|_| (0..4).map(|n| line.replace("%d", &format!("%{n}")) + "\\n")).collect();
         format!(
             "__asm volatile(\"{lines}\" : \"+v\"(f), \"+v\"(g), \"+v\"(h), \"+v\"(k) : \"v\"(1.0001f), \"v\"(y) : \"vcc\");"
         )
@@ -88,34 +87,42 @@ fn measure(code: &isa_support::CodeObject, rounds: u32) -> (ExecStats, f64) {
     (stats, cpu_seconds() - start)
 }
 
-/// Processor time of the process, in seconds.
-fn process_seconds() -> f64 {
-    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `t` is a valid timespec for the duration of the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut t) };
-    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
+/// Processor time, in seconds, of each thread that runs workgroups: the command processor's, then its helpers.
+fn busy() -> Vec<f64> {
+    let mut threads: Vec<(String, f64)> = std::fs::read_dir("/proc/self/task")
+        .expect("procfs")
+        .filter_map(|task| {
+            let task = task.ok()?.path();
+            let name = std::fs::read_to_string(task.join("comm")).ok()?;
+            let time = std::fs::read_to_string(task.join("schedstat")).ok()?;
+            let ns: f64 = time.split(' ').next()?.parse().ok()?;
+            name.starts_with("kfd-sim-c").then_some((name, ns / 1e9))
+        })
+        .collect();
+    threads.sort_by(|a, b| a.0.cmp(&b.0));
+    threads.into_iter().map(|(_, seconds)| seconds).collect()
 }
 
 /// Whole dispatches of 64 workgroups through the command processor.
 fn measure_device(code: &isa_support::CodeObject, rounds: u32) {
     for model in [MemoryModel::Coherent, MemoryModel::Strict] {
-        print!("    {model:?}:");
         for threads in [1, 2] {
             let mut device = Device::new(threads, model);
             let base = device.gpu.load(code);
             let (a, out) = (device.gpu.alloc(1 << 20), device.gpu.alloc(1 << 20));
-            let dispatch = Dispatch::new(code, base, "t", 1 << 14, 256).arg(a).arg(out);
-            let before = process_seconds();
-            let wall = device.run(&dispatch.arg(rounds / 16)).as_secs_f64();
-            let busy = process_seconds() - before;
+            let dispatch = Dispatch::new(code, base, "t", 1 << 14, 256).arg(a).arg(out).arg(rounds / 8);
+            let wall = device.run(&dispatch).as_secs_f64();
             let instructions = device.cp.stats().instructions as f64;
-            print!(
-                " {threads} thread(s): {:.1} M instructions/s of wall time, {:.2} processors busy;",
+            let busy = busy();
+            let total: f64 = busy.iter().sum();
+            println!(
+                "    {model:?}, {threads} thread(s): {:.1} ns of processor time an instruction, {:.1} M instructions/s of \
+                 wall time, threads busy {}",
+                total / instructions * 1e9,
                 instructions / wall / 1e6,
-                busy / wall
+                busy.iter().map(|s| format!("{s:.2} s")).collect::<Vec<_>>().join(" ")
             );
         }
-        println!();
     }
 }
 
@@ -133,7 +140,11 @@ fn main() {
         let rate = |(stats, seconds): (ExecStats, f64)| {
             let instructions = stats.valu + stats.salu + stats.vmem + stats.smem + stats.lds;
             let bytes = stats.vmem_read_bytes + stats.vmem_write_bytes;
-            (stats.valu_lanes as f64 / seconds / 1e9, seconds * 1e9 / instructions as f64, bytes as f64 / seconds / 1e9)
+            (
+                stats.valu_lanes as f64 / seconds / 1e9,
+                seconds * 1e9 / instructions as f64,
+                bytes as f64 / seconds / 1e9,
+            )
         };
         let (lanes, ns, bytes) = rate(measure(&code, rounds));
         let both: Vec<f64> = std::thread::scope(|scope| {

@@ -3,6 +3,8 @@
 
 mod isa_support;
 
+use std::hint::black_box;
+
 use isa_support::device::Device;
 use isa_support::{CodeObject, Dispatch, compile};
 use kfd_sim::cp::MemoryModel;
@@ -24,6 +26,8 @@ const SOURCE: &str = "kernel void t(global const uint *a, global uint *o, global
     }
     o[GID] = x ^ y; }";
 
+/// The same on the host.
+#[inline(never)]
 fn host(a: &[u32], rounds: u32) -> (Vec<u32>, Vec<u32>) {
     let (mut out, mut sums) = (vec![0; ITEMS as usize], vec![0u32; 64]);
     for group in 0..GROUPS as usize {
@@ -48,11 +52,16 @@ fn host(a: &[u32], rounds: u32) -> (Vec<u32>, Vec<u32>) {
     (out, sums)
 }
 
-fn run(code: &CodeObject, a: &[u32], rounds: u32, threads: usize, model: MemoryModel) -> (Vec<u32>, Vec<u32>) {
+fn run(
+    code: &CodeObject,
+    a: &[u32],
+    rounds: u32,
+    threads: usize,
+    model: MemoryModel,
+) -> (Vec<u32>, Vec<u32>) {
     let mut device = Device::new(threads, model);
     let base = device.gpu.load(code);
-    let (va, out, sums) =
-        (device.gpu.upload(a), device.gpu.alloc(4 * ITEMS as usize), device.gpu.alloc(256));
+    let (va, out, sums) = (device.gpu.upload(a), device.gpu.alloc(4 * ITEMS as usize), device.gpu.alloc(256));
     let dispatch = Dispatch::new(code, base, "t", ITEMS, 256).arg(va).arg(out).arg(sums).arg(rounds);
     device.run(&dispatch);
     (device.gpu.read(out, ITEMS as usize), device.gpu.read(sums, 64))
@@ -62,12 +71,18 @@ fn run(code: &CodeObject, a: &[u32], rounds: u32, threads: usize, model: MemoryM
 fn threads_do_not_change_results() {
     let Some(code) = compile(SOURCE) else { return };
     let a: Vec<u32> = (0..ITEMS).map(|n| n.wrapping_mul(0x9e37_79b9) ^ n >> 7).collect();
-    let rounds = 40;
+    let rounds = black_box(40);
     let want = host(&a, rounds);
     for model in [MemoryModel::Coherent, MemoryModel::Caches, MemoryModel::Strict] {
         for threads in [1, 2, 3] {
             let got = run(&code, &a, rounds, threads, model);
-            assert!(got.0 == want.0, "values with {threads} threads, {model:?}");
+            let wrong: Vec<usize> = (0..ITEMS as usize).filter(|&n| got.0[n] != want.0[n]).collect();
+            assert!(
+                wrong.is_empty(),
+                "{threads} threads, {model:?}: {} values wrong, first {:?}",
+                wrong.len(),
+                wrong.iter().take(8).map(|&n| (n, got.0[n], want.0[n])).collect::<Vec<_>>()
+            );
             assert_eq!(got.1, want.1, "counters with {threads} threads, {model:?}");
         }
     }

@@ -158,7 +158,14 @@ impl Round<'_> {
     }
 
     /// Takes a workgroup back that has run.
-    fn settle(&mut self, group: Resident, progress: Progress, quota: u64, before: &ExecStats, after: &ExecStats) {
+    fn settle(
+        &mut self,
+        group: Resident,
+        progress: Progress,
+        quota: u64,
+        before: &ExecStats,
+        after: &ExecStats,
+    ) {
         self.running -= 1;
         let work = &mut self.dispatch.work;
         let executed = instructions(after) - instructions(before);
@@ -320,7 +327,6 @@ impl Dispatch {
         machine.crew.run(threads, |code| run_workgroups(&round, &device, code));
         let round = round.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let slice = round.outcome();
-        drop(caches);
         self.caches = own;
         self.let_stores_leave(machine);
         slice

@@ -181,15 +181,8 @@ impl Processor {
             if dispatch.horizon() > now + LEAD {
                 continue;
             }
-            let mut machine = Machine {
-                mem,
-                l2: l2.as_mut(),
-                crew,
-                dispatcher,
-                clock,
-                model: &**model,
-                make: &*self.make,
-            };
+            let mut machine =
+                Machine { mem, l2: l2.as_mut(), crew, dispatcher, clock, model: &**model, make: &*self.make };
             let before = dispatch.instructions();
             // A panic in there is a bug of the simulator; the queue stops with an error and nothing hangs.
             let slice =

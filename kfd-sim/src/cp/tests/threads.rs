@@ -20,7 +20,10 @@ fn workgroups_of_a_long_dispatch_run_at_the_same_time() {
             let object = rig.kernel(Kernel::Meet(threads as u32));
             queue.submit(dispatch(object, 0, [threads as u32, 1, 1], signal));
             rig.wait(signal, 0);
-            assert!(start.elapsed() < Duration::from_secs(9), "{threads} workgroups did not meet ({model:?})");
+            assert!(
+                start.elapsed() < Duration::from_secs(9),
+                "{threads} workgroups did not meet ({model:?})"
+            );
         }
     }
 }

@@ -240,9 +240,7 @@ impl<'a, 'c> Port<'a, 'c> {
             if low % PAGE + len > PAGE {
                 return None;
             }
-            if let Some((host, dirty)) =
-                caches.dispatch.block(caches.l2, space, low, len, access).ok()?
-            {
+            if let Some((host, dirty)) = caches.dispatch.block(caches.l2, space, low, len, access).ok()? {
                 return Some(Block { host, low, dirty });
             }
         }

@@ -54,9 +54,12 @@ fn compute<L: Lane, const FLUSH: bool, const MODS: bool>(w: &mut Wave, i: &Inst,
         Third::Destination => &w.vgpr[usize::from(i.dst - reg::VGPR)],
         Third::Literal => room_c.write([i.literal; 64]),
     };
-    let mods: [(u32, u32); 3] = std::array::from_fn(|n| {
-        if n < 2 || L::THIRD == Third::Source { modifier(i, n) } else { (u32::MAX, 0) }
-    });
+    let mods: [(u32, u32); 3] =
+        std::array::from_fn(
+            |n| {
+                if n < 2 || L::THIRD == Third::Source { modifier(i, n) } else { (u32::MAX, 0) }
+            },
+        );
     let mut out: Lanes = [0; 64];
     for n in 0..64 {
         let mut values = [a[n], b[n], c[n]];

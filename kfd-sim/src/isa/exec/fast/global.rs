@@ -93,7 +93,9 @@ fn accesses(
     }
     if i.segment == Segment::Flat {
         let apertures = [env.apertures.lds, env.apertures.scratch];
-        if apertures.into_iter().any(|base| base != 0 && low >> 32 <= base >> 32 && low.saturating_add(len) >> 32 >= base >> 32)
+        if apertures
+            .into_iter()
+            .any(|base| base != 0 && low >> 32 <= base >> 32 && low.saturating_add(len) >> 32 >= base >> 32)
         {
             return None;
         }
@@ -125,7 +127,8 @@ impl<const DWORDS: usize> Body for Load<DWORDS> {
     #[inline(always)]
     fn run(w: &mut Wave, i: &Inst, env: &mut Env) -> Done {
         let (vas, exec) = (addresses(w, i), w.exec());
-        let Some(Accesses { block, row, pairs }) = accesses(w, i, env, &vas, 4 * DWORDS as u64, Access::Read) else {
+        let Some(Accesses { block, row, pairs }) = accesses(w, i, env, &vas, 4 * DWORDS as u64, Access::Read)
+        else {
             return super::super::dispatch(w, i, env);
         };
         env.stats.vmem += 1;
@@ -147,7 +150,7 @@ impl<const DWORDS: usize> Body for Load<DWORDS> {
             return Ok(());
         }
         for lane in lanes_of(exec) {
-            if DWORDS % 2 == 0 && pairs {
+            if DWORDS.is_multiple_of(2) && pairs {
                 for n in (0..DWORDS).step_by(2) {
                     let value = block.load64(vas[lane] + 4 * n as u64);
                     dst[n][lane] = value as u32;
@@ -187,7 +190,7 @@ impl<const DWORDS: usize> Body for Store<DWORDS> {
             store_row(&block, vas[0], &src[0]);
         } else {
             for lane in lanes_of(exec) {
-                if DWORDS % 2 == 0 && pairs {
+                if DWORDS.is_multiple_of(2) && pairs {
                     for n in (0..DWORDS).step_by(2) {
                         let value = u64::from(src[n][lane]) | u64::from(src[n + 1][lane]) << 32;
                         block.store64(vas[lane] + 4 * n as u64, value);

@@ -229,8 +229,7 @@ fn cost_of_caches() {
             m.point(A, |lane| VRAM + stride * lane);
             let inst = decode(&words).unwrap();
             let (mut stats, mut lds) = (ExecStats::default(), Lds::new(0));
-            let caches =
-                SharedCaches::new(Caches { l2: &mut m.l2, dispatch: &mut m.dispatches[A] }, false);
+            let caches = SharedCaches::new(Caches { l2: &mut m.l2, dispatch: &mut m.dispatches[A] }, false);
             let mut env = Env {
                 port: Port::new(&m.space, cached.then_some(&caches)),
                 lds: &mut lds,
