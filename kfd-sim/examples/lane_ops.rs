@@ -6,7 +6,6 @@
 //! each through the command processor with one and two threads, with and without caches.
 
 #[path = "../tests/isa_support/mod.rs"]
-#[allow(dead_code)]
 mod isa_support;
 
 use isa_support::device::Device;

@@ -72,9 +72,24 @@ fn start(helpers: usize) -> Option<ThreadPool> {
     pool.inspect_err(|error| eprintln!("kfd-sim: workgroups run on one thread: {error}")).ok()
 }
 
+/// Processors that this program may use. Not asked of the standard library, which opens files: that would come back to this
+/// crate's hooks while the machine is being made.
+fn processors() -> usize {
+    // SAFETY: a plain call that fills a set owned by this frame, which is valid when zeroed.
+    let (set, failed) = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let rc = libc::sched_getaffinity(0, size_of_val(&set), &raw mut set);
+        (set, rc != 0)
+    };
+    // SAFETY: a set that was just filled.
+    let count = unsafe { libc::CPU_COUNT(&set) };
+    // It fails on hosts with more processors than the set has room for.
+    if failed { 1 } else { (count as usize).clamp(1, MOST_THREADS) }
+}
+
 /// Threads that `KFD_SIM_THREADS` asks for; unset, as many as the host has processors for this program.
 pub(crate) fn threads_from_env() -> usize {
-    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    let all = processors;
     match std::env::var("KFD_SIM_THREADS") {
         Ok(text) if !text.is_empty() => match text.parse() {
             Ok(threads @ 1..=MOST_THREADS) => threads,

@@ -1,4 +1,4 @@
-//! Decoded instructions by address: decoded once, checked against memory at every fetch.
+//! Decoded instructions by address, with their handlers: decoded once, checked against memory at every fetch.
 //!
 //! A fetch compares the instruction's words with what memory holds, so code that was overwritten without a change of the
 //! mappings (a freed code object's memory used again) is never executed stale.

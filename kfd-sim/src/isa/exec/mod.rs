@@ -1,4 +1,5 @@
-//! What instructions do. One file per concept; [`step`] sends each instruction to its own.
+//! What instructions do. One file per concept; [`dispatch`] sends each instruction to its own, and common ones have a faster
+//! [`Handler`] as well (`fast`).
 //!
 //! Memory is in order: a load has its result when the instruction ends, so `s_waitcnt` has nothing to wait for. With strict
 //! memory the [`Port`] goes through caches: then waiting for stores moves them on ([`Port::drain`]), and the instructions
