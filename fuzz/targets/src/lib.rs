@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod code_object;
+mod decode;
 mod depend;
 mod packet;
 mod plan;
 
 pub use code_object::code_object;
+pub use decode::decode;
 pub use depend::depend;
 pub use packet::packet;
 pub use plan::plan;
@@ -19,4 +21,4 @@ pub type Target = fn(&[u8]);
 
 /// Every target under the name that it has in `fuzz/fuzz_targets` and `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] =
-    &[("code_object", code_object), ("depend", depend), ("packet", packet), ("plan", plan)];
+    &[("code_object", code_object), ("decode", decode), ("depend", depend), ("packet", packet), ("plan", plan)];

@@ -17,6 +17,7 @@ use super::kernel::{MakeWorkgroup, RunWorkgroup};
 use crate::caches::{Caches, DispatchCache, L2, SharedCaches};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
 use crate::memory::AddressSpace;
+use crate::ports::Interrupts;
 use crate::timing::{Shape, TimingModel, Work};
 
 /// Wave-instructions after which stores have left the dispatch, waited for or not.
@@ -50,6 +51,7 @@ pub(crate) struct Machine<'a> {
     pub clock: &'a GpuClock,
     pub model: &'a dyn TimingModel,
     pub make: &'a MakeWorkgroup,
+    pub interrupts: &'a dyn Interrupts,
 }
 
 struct Resident {
@@ -125,6 +127,7 @@ struct Surroundings<'a, 'c> {
     clock: &'a GpuClock,
     model: &'a dyn TimingModel,
     make: &'a MakeWorkgroup,
+    interrupts: &'a dyn Interrupts,
     launch: Launch,
     hardware: HardwareQueue,
 }
@@ -211,6 +214,7 @@ fn run_workgroups(round: &Mutex<Round<'_>>, device: &Surroundings<'_, '_>, code:
         });
         let before = run.stats();
         let progress = run.run(device.mem, device.caches, code, &|| tick, quota);
+        run.take_interrupts().into_iter().for_each(|event| device.interrupts.event(event));
         let after = run.stats();
         state = lock();
         state.settle(group, progress, quota, &before, &after);
@@ -318,6 +322,7 @@ impl Dispatch {
             clock: machine.clock,
             model: machine.model,
             make: machine.make,
+            interrupts: machine.interrupts,
             launch: self.launch.clone(),
             hardware: self.hardware,
         };

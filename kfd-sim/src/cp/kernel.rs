@@ -19,6 +19,11 @@ pub(crate) trait RunWorkgroup: Send {
 
     /// What has been executed so far.
     fn stats(&self) -> ExecStats;
+
+    /// Event ids that its waves have raised since the last call.
+    fn take_interrupts(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
 }
 
 impl RunWorkgroup for Workgroup {
@@ -35,6 +40,10 @@ impl RunWorkgroup for Workgroup {
 
     fn stats(&self) -> ExecStats {
         *Workgroup::stats(self)
+    }
+
+    fn take_interrupts(&mut self) -> Vec<u32> {
+        Workgroup::take_interrupts(self)
     }
 }
 

@@ -171,7 +171,8 @@ impl Processor {
         for (_, key) in order {
             let queue = self.device.dispatches[&key].queue;
             let paused = self.paused(queue);
-            let Device { dispatches, mem, l2, crew, dispatcher, clock, model, .. } = &mut self.device;
+            let Device { dispatches, mem, l2, crew, dispatcher, clock, model, interrupts, .. } =
+                &mut self.device;
             let dispatch = dispatches.get_mut(&key).expect("just listed");
             if paused {
                 dispatch.idle = true;
@@ -181,8 +182,16 @@ impl Processor {
             if dispatch.horizon() > now + LEAD {
                 continue;
             }
-            let mut machine =
-                Machine { mem, l2: l2.as_mut(), crew, dispatcher, clock, model: &**model, make: &*self.make };
+            let mut machine = Machine {
+                mem,
+                l2: l2.as_mut(),
+                crew,
+                dispatcher,
+                clock,
+                model: &**model,
+                make: &*self.make,
+                interrupts: &**interrupts,
+            };
             let before = dispatch.instructions();
             // A panic in there is a bug of the simulator; the queue stops with an error and nothing hangs.
             let slice =

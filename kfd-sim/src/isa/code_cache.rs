@@ -94,6 +94,9 @@ impl CodeCache {
             let words = if second.is_some() { words } else { &words[..1] };
             let inst = decode(words)
                 .map_err(|error| illegal(pc, [first, second.unwrap_or(0)], error.to_string()))?;
+            if let Some(why) = inst.refused() {
+                return Err(illegal(pc, inst.words, format!("{inst}: {why}")));
+            }
             page.insts[slot] = Some(Box::new(Decoded { handler: Handler::of(&inst), inst }));
         }
         Ok(page.insts[slot].as_deref().expect("just decoded"))

@@ -57,6 +57,8 @@ pub struct Workgroup {
     apertures: Apertures,
     /// Wave to continue with.
     turn: usize,
+    /// Events raised and not yet taken.
+    interrupts: Vec<u32>,
 }
 
 /// Wave-instructions that one wave executes before the next has its turn.
@@ -116,6 +118,7 @@ impl Workgroup {
             stats: ExecStats::default(),
             apertures: Apertures { lds: desc.lds_aperture, scratch: desc.scratch_aperture, private_bytes },
             turn: 0,
+            interrupts: Vec::new(),
         }
     }
 
@@ -151,6 +154,7 @@ impl Workgroup {
             stats: &mut self.stats,
             clock,
             apertures: self.apertures,
+            interrupts: &mut self.interrupts,
         };
         let progress = loop {
             if left == 0 {
@@ -182,6 +186,11 @@ impl Workgroup {
         self.stats.vmem_read_bytes += read;
         self.stats.vmem_write_bytes += written;
         progress
+    }
+
+    /// Event ids that its waves have raised by messages since the last call, in order.
+    pub fn take_interrupts(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.interrupts)
     }
 
     /// What has been executed so far.

@@ -8,15 +8,19 @@
 mod compare;
 mod control;
 mod divide;
+mod exact;
 mod fast;
 mod float;
 mod half;
 mod indexing;
 mod lanes;
 mod lds;
+mod media;
 mod memory;
 mod minmax;
 mod packed;
+mod rounding;
+mod saturate;
 mod scalar;
 mod scalar_memory;
 mod transcendental;
@@ -100,6 +104,8 @@ pub struct Env<'a, 'c> {
     pub clock: &'a dyn Fn() -> u64,
     /// Flat apertures.
     pub apertures: Apertures,
+    /// Events that waves raise by a message (`s_sendmsg` of an interrupt).
+    pub interrupts: &'a mut Vec<u32>,
 }
 
 impl Env<'_, '_> {
@@ -115,20 +121,31 @@ impl Env<'_, '_> {
 /// Executes one instruction with its handler. `wave.pc` already points behind it.
 #[inline]
 pub fn step(wave: &mut Wave, inst: &Inst, handler: Handler, env: &mut Env) -> Done {
-    if indexing::applies(wave, inst) {
-        return step_moved(wave, inst, env);
+    if wave.mode & (indexing::ENABLED | rounding::ROUND) != 0 {
+        return step_rarely(wave, inst, env);
     }
     handler.run(wave, inst, env)
 }
 
+/// As [`step`], where MODE indexes registers or rounds other than to nearest: handlers do neither.
 #[cold]
-fn step_moved(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
-    let moved = indexing::moved(wave, inst)?;
-    dispatch(wave, &moved, env)
+fn step_rarely(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    if indexing::applies(wave, inst) {
+        let moved = indexing::moved(wave, inst)?;
+        return dispatch(wave, &moved, env);
+    }
+    dispatch(wave, inst, env)
 }
 
 /// Executes one instruction in its general form.
 fn dispatch(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+    if wave.mode & rounding::ROUND != 0
+        && let Some(done) = rounding::execute(wave, inst)
+    {
+        env.stats.valu += 1;
+        env.stats.valu_lanes += u64::from(wave.exec().count_ones());
+        return done;
+    }
     match inst.op {
         Op::Vop2(op) => {
             env.stats.valu += 1;

@@ -209,8 +209,21 @@ fn atomic_lane(
     let old = match place {
         Place::Lds(offset) => env.lds.update(offset, bits, |old| rmw.apply(old, data, compare, bits))?,
         Place::Global(va) => env.port.atomic(va, bits, rmw, data, compare)?,
-        // Private to the lane, and possibly split by the swizzle.
-        Place::Scratch(_) => return Err(Stop::Unsupported("atomic on scratch")),
+        // Private to the lane, and possibly split by the swizzle: nobody can come between the parts.
+        Place::Scratch(offset) => {
+            if !offset.is_multiple_of(u64::from(bits / 8)) {
+                return Err(Stop::Unaligned(offset, bits / 8));
+            }
+            let mut old = 0;
+            for n in 0..bits / 32 {
+                old |= u64::from(load(w, env, advance(place, 4 * n), lane, 4)?) << (32 * n);
+            }
+            let new = rmw.apply(old, data, compare, bits);
+            for n in 0..bits / 32 {
+                store(w, env, advance(place, 4 * n), lane, 4, (new >> (32 * n)) as u32)?;
+            }
+            old
+        }
     };
     env.port.read += u64::from(bits / 8);
     env.port.written += u64::from(bits / 8);
@@ -425,6 +438,49 @@ impl Resource {
     }
 }
 
+/// A misaligned load or store of a swizzled buffer: its bytes lie apart.
+fn byte_by_byte(
+    w: &mut Wave,
+    i: &Inst,
+    kind: &Kind,
+    env: &mut Env,
+    address: impl Fn(u32) -> Option<u64>,
+    lane: usize,
+) -> Done {
+    let at = usize::from(i.dst - reg::VGPR);
+    match *kind {
+        Kind::Load(unit) => {
+            let mut bytes = [0u8; 16];
+            for (n, byte) in bytes.iter_mut().enumerate().take(unit.bytes() as usize) {
+                *byte = address(n as u32).map_or(Ok(0), |va| env.port.load8(va))?;
+            }
+            let word = |n: usize| u32::from_le_bytes(bytes[4 * n..4 * n + 4].try_into().expect("4 bytes"));
+            match unit {
+                Unit::Dwords(count) => {
+                    (0..usize::from(count)).for_each(|n| w.vgpr[at + n][lane] = word(n));
+                }
+                Unit::Small(len, signed, half) => {
+                    let old = &mut w.vgpr[at][lane];
+                    *old = merge_half(*old, extend(word(0), len, signed), half);
+                }
+            }
+            env.port.read += unit.bytes();
+        }
+        Kind::Store(unit) => {
+            let shift = if let Unit::Small(_, _, Some(true)) = unit { 16 } else { 0 };
+            for n in 0..unit.bytes() as u32 {
+                let value = w.vgpr[at + n as usize / 4][lane] >> (shift + 8 * (n % 4));
+                if let Some(va) = address(n) {
+                    env.port.store8(va, value as u8)?;
+                }
+            }
+            env.port.written += unit.bytes();
+        }
+        Kind::Atomic(_, bits) => return Err(Stop::Unaligned(address(0).unwrap_or(0), bits / 8)),
+    }
+    Ok(())
+}
+
 /// Executes a MUBUF opcode.
 pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
     if matches!(op, Mubuf::Wbinvl1 | Mubuf::Wbinvl1Vol) {
@@ -447,7 +503,15 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             Kind::Atomic(_, bits) => (1, bits / 8),
         };
         if resource.swizzled && !offset.is_multiple_of(u64::from(len)) {
-            return Err(Stop::Unsupported("misaligned access to a swizzled buffer"));
+            byte_by_byte(
+                w,
+                i,
+                &kind,
+                env,
+                |byte| resource.address(index, offset + u64::from(byte), soffset, 1, lane),
+                lane,
+            )?;
+            continue;
         }
         for n in 0..count {
             let offset = offset + 4 * u64::from(n);

@@ -236,6 +236,7 @@ fn cost_of_caches() {
                 stats: &mut stats,
                 clock: &|| 0,
                 apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+                interrupts: &mut Vec::new(),
             };
             let mut run = || {
                 let start = std::time::Instant::now();

@@ -146,12 +146,14 @@ fn vector_handlers_do_what_the_general_form_does() {
         let space = AddressSpace::new();
         let run = |handler: Option<Handler>| {
             let (mut w, mut stats, mut lds) = (before.clone(), ExecStats::default(), Lds::new(0));
+            let mut interrupts = Vec::new();
             let mut env = Env {
                 port: Port::new(&space, None),
                 lds: &mut lds,
                 stats: &mut stats,
                 clock: &|| 77,
                 apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+                interrupts: &mut interrupts,
             };
             let done = match handler {
                 Some(handler) => handler.run(&mut w, &inst, &mut env),
@@ -229,6 +231,7 @@ fn run_memory(before: &Wave, inst: &Inst, handler: Option<Handler>, cached: bool
         stats: &mut stats,
         clock: &|| 77,
         apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+        interrupts: &mut Vec::new(),
     };
     let done = match handler {
         Some(handler) => handler.run(&mut w, inst, &mut env),
@@ -355,6 +358,7 @@ fn lanes_run_as_vector_code() {
         stats: &mut stats,
         clock: &|| 77,
         apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+        interrupts: &mut Vec::new(),
     };
     // v3 from v1 and v2.
     let e32 = |op: u32| vec![op << 25 | 3 << 17 | 2 << 9 | 257];
