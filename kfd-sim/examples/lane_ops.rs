@@ -13,7 +13,7 @@ use isa_support::{Dispatch, Gpu, compile, run_launch};
 use kfd_sim::cp::MemoryModel;
 use kfd_sim::isa::{CodeCache, ExecStats};
 
-/// Name, kernel source, LDS-tiled geometry or not.
+/// Name and source of each kernel.
 fn kernels() -> Vec<(&'static str, String)> {
     let asm = |line: &str| {
         let lines: String =

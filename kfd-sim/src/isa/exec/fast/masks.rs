@@ -17,7 +17,7 @@ trait Condition {
     fn holds(a: u32, b: u32) -> bool;
 }
 
-/// A condition on floats by the low 4 bits of its opcode number. The second half negates the first.
+/// A condition on floats by the low 3 bits of its opcode number. Numbers 8 to 15 are the opposites of 7 to 0.
 struct FloatIs<const CODE: u16>;
 
 impl<const CODE: u16> Condition for FloatIs<CODE> {
@@ -25,7 +25,7 @@ impl<const CODE: u16> Condition for FloatIs<CODE> {
     #[inline(always)]
     fn holds(a: u32, b: u32) -> bool {
         let (a, b) = (f32::from_bits(a), f32::from_bits(b));
-        let first = match CODE & 7 {
+        match CODE & 7 {
             0 => false,
             1 => a < b,
             2 => a == b,
@@ -34,9 +34,7 @@ impl<const CODE: u16> Condition for FloatIs<CODE> {
             5 => (a < b) | (a > b),
             6 => a >= b,
             _ => !a.is_nan() & !b.is_nan(),
-        };
-        // In the second half the conditions stand in the opposite order: 8 negates 7, 15 negates 0.
-        first
+        }
     }
 }
 
