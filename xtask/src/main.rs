@@ -28,7 +28,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND [--no-install]
 
   demo [ARGUMENTS...]      build and run the demo; arguments go to `eclip demo`
-  test [--quick]           format, lints, docs, all tests, generated files; --quick leaves out the slow checks
+  test [--quick | --full]  format, lints, docs, all tests, generated files; --quick leaves out the slow checks, --full
+                           takes the long form of the tests that have one
   bindgen [--check]        regenerate hsa-sys's bindings from the HSA headers, or compare them
   kernels [--check]        rebuild the code objects in kernels/bin, or compare them
   setup [demo|test|bindgen|kernels]
@@ -42,7 +43,7 @@ usage: cargo xtask COMMAND [--no-install]
 enum Task {
     Help,
     Demo(Vec<OsString>),
-    Test { quick: bool },
+    Test { quick: bool, full: bool },
     Bindgen { check: bool },
     Kernels { check: bool },
     Setup(Purpose),
@@ -67,9 +68,9 @@ fn run(task: Task, install: bool) -> Result<ExitCode, String> {
             ready(Purpose::Demo)?;
             return demo::run(&arguments);
         }
-        Task::Test { quick } => {
+        Task::Test { quick, full } => {
             ready(if quick { Purpose::QuickTest } else { Purpose::Test })?;
-            return Ok(test::run(quick));
+            return Ok(test::run(quick, full));
         }
         Task::Bindgen { check } => {
             ready(Purpose::Bindgen)?;
@@ -100,14 +101,15 @@ fn run(task: Task, install: bool) -> Result<ExitCode, String> {
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), String> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut command, mut what, mut install) = (None::<String>, None::<String>, true);
-    let (mut check, mut quick) = (false, false);
+    let (mut check, mut quick, mut full) = (false, false, false);
     let mut rest = Vec::new();
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         match (argument, command.as_deref()) {
             (Long("no-install"), _) => install = false,
             (Long("help") | Short('h'), _) => return Ok((Task::Help, install)),
             (Long("check"), Some("bindgen" | "kernels")) => check = true,
-            (Long("quick"), Some("test")) => quick = true,
+            (Long("quick"), Some("test")) if !full => quick = true,
+            (Long("full"), Some("test")) if !quick => full = true,
             (Value(value), None) => {
                 let demo = value == "demo";
                 command = Some(value.string().map_err(|e| e.to_string())?);
@@ -127,7 +129,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), 
     let task = match command.as_deref() {
         None => Task::Help,
         Some("demo") => Task::Demo(rest),
-        Some("test") => Task::Test { quick },
+        Some("test") => Task::Test { quick, full },
         Some("bindgen") => Task::Bindgen { check },
         Some("kernels") => Task::Kernels { check },
         Some("setup") => Task::Setup(match what.as_deref() {
@@ -153,8 +155,9 @@ mod tests {
     #[test]
     fn command_lines() {
         assert_eq!(parsed(""), Ok((Task::Help, true)));
-        assert_eq!(parsed("test --quick"), Ok((Task::Test { quick: true }, true)));
-        assert_eq!(parsed("--no-install test"), Ok((Task::Test { quick: false }, false)));
+        assert_eq!(parsed("test --quick"), Ok((Task::Test { quick: true, full: false }, true)));
+        assert_eq!(parsed("test --full"), Ok((Task::Test { quick: false, full: true }, true)));
+        assert_eq!(parsed("--no-install test"), Ok((Task::Test { quick: false, full: false }, false)));
         assert_eq!(parsed("bindgen --check --no-install"), Ok((Task::Bindgen { check: true }, false)));
         assert_eq!(parsed("setup"), Ok((Task::Setup(Purpose::Test), true)));
         assert_eq!(parsed("setup demo"), Ok((Task::Setup(Purpose::Demo), true)));
@@ -170,9 +173,13 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for (line, word) in
-            [("tset", "tset"), ("test --quik", "quik"), ("demo2", "demo2"), ("setup all", "all")]
-        {
+        for (line, word) in [
+            ("tset", "tset"),
+            ("test --quik", "quik"),
+            ("test --quick --full", "full"),
+            ("demo2", "demo2"),
+            ("setup all", "all"),
+        ] {
             let error = parsed(line).unwrap_err();
             assert!(error.contains(word) && error.contains("usage"), "{line}: {error}");
         }

@@ -11,8 +11,12 @@ use crate::steps::{Outcome, Steps};
 /// Left out by `--quick`: it builds bindgen.
 const SLOW_PACKAGE: &str = "hsa-sys-gen";
 
-/// Runs the checks; `quick` leaves out docs, doc tests, model checking, the fuzz targets and the comparison of generated files.
-pub fn run(quick: bool) -> ExitCode {
+/// Asks tests for their long form.
+const FULL: &str = "KFD_SIM_FULL";
+
+/// Runs the checks; `quick` leaves out docs, doc tests, model checking, the fuzz targets and the comparison of generated files;
+/// `full` takes the long form of the tests that have one.
+pub fn run(quick: bool, full: bool) -> ExitCode {
     let packages: &[&str] =
         if quick { &["--workspace", "--exclude", SLOW_PACKAGE] } else { &["--workspace"] };
     let unless_quick =
@@ -24,7 +28,7 @@ pub fn run(quick: bool) -> ExitCode {
     });
     // Tests run the programs, examples and the preloaded library, which a test build alone does not put in place.
     steps.run("build", || check(&[&["build"], packages, &["--lib", "--bins", "--examples"]].concat(), &[]));
-    steps.run("tests", || tests(packages));
+    steps.run("tests", || tests(packages, full));
     steps.run("loom", || unless_quick(loom));
     steps.run("doc tests", || unless_quick(doc_tests));
     steps.run("rustdoc", || {
@@ -48,19 +52,20 @@ fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
 }
 
 /// Unit and integration tests, with nextest where it is installed.
-fn tests(packages: &[&str]) -> Outcome {
+fn tests(packages: &[&str], full: bool) -> Outcome {
+    let environment: &[(&str, &str)] = if full { &[(FULL, "1")] } else { &[] };
     let nextest = cargo().args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
     if nextest {
         let options =
             ["--no-fail-fast", "--no-tests=pass", "--status-level=slow", "--final-status-level=fail"];
-        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat(), &[])
+        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat(), environment)
     } else {
         println!("cargo-nextest is not installed: using cargo test");
         // Doc tests are a step of their own.
         count(
             Runner::Libtest,
             &[&["test"], packages, &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]].concat(),
-            &[],
+            environment,
         )
     }
 }

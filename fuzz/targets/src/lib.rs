@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod code_object;
+mod decode;
 mod depend;
 mod ioctl;
 mod packet;
 mod plan;
 
 pub use code_object::code_object;
+pub use decode::decode;
 pub use depend::depend;
 pub use ioctl::ioctl;
 pub use packet::packet;
@@ -20,5 +22,11 @@ pub use plan::plan;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name that it has in `fuzz/fuzz_targets` and `fuzz/corpus`.
-pub const TARGETS: &[(&str, Target)] =
-    &[("code_object", code_object), ("depend", depend), ("ioctl", ioctl), ("packet", packet), ("plan", plan)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("code_object", code_object),
+    ("decode", decode),
+    ("depend", depend),
+    ("ioctl", ioctl),
+    ("packet", packet),
+    ("plan", plan),
+];

@@ -29,6 +29,10 @@ pub mod reg {
     pub const M0: u16 = 124;
     /// EXEC, low half.
     pub const EXEC: u16 = 126;
+    /// The wave id of pixel shaders' ordering.
+    pub const POPS_EXITING_WAVE_ID: u16 = 239;
+    /// A value that LDS broadcasts.
+    pub const LDS_DIRECT: u16 = 254;
     /// The literal that follows the instruction.
     pub const LITERAL: u16 = 255;
     /// VGPR 0.
@@ -265,6 +269,33 @@ impl Inst {
             segment: Segment::Flat,
             vgprs: 0,
         }
+    }
+
+    /// Why an instruction that exists is not executed, whatever its opcode does: an operand or a flag that is not simulated.
+    pub fn refused(&self) -> Option<&'static str> {
+        if self.src.contains(&reg::LDS_DIRECT) {
+            return Some("operand LDS_DIRECT is not simulated");
+        }
+        if self.src.contains(&reg::POPS_EXITING_WAVE_ID) {
+            return Some("operand POPS_EXITING_WAVE_ID belongs to pixel shaders");
+        }
+        if self.mem.gds {
+            return Some("the global data share is not simulated");
+        }
+        if self.mem.lds {
+            return Some("loads from buffers into LDS are not simulated");
+        }
+        if self.mem.tfe {
+            return Some("texture fail is not simulated");
+        }
+        let integers = match self.op {
+            Op::Vop3p(op) => op.integer(),
+            _ => false,
+        };
+        if integers && (self.mods.neg | self.mods.neg_hi) != 0 {
+            return Some("negation of packed integers is not defined");
+        }
+        None
     }
 
     /// Whether a VOP2 opcode takes a lane mask as last source (VCC, or source 2 in VOP3).

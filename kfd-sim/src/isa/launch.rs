@@ -122,9 +122,6 @@ impl Launch {
         if properties & PROP_WAVE32 != 0 {
             return Err(LaunchError::Unsupported("wave32".into()));
         }
-        if rsrc1 >> 12 & 0xf != 0 {
-            return Err(LaunchError::Unsupported("a rounding mode other than to nearest even".into()));
-        }
         if !entry.is_multiple_of(4) {
             return Err(LaunchError::Unsupported(format!("entry {entry:#x} is not a multiple of 4")));
         }

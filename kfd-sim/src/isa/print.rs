@@ -1,9 +1,11 @@
 //! Assembly text of an instruction, in LLVM's syntax, so that it can be compared with `llvm-mc -disassemble`.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::{self, Display, Formatter};
 
 use super::decode::bits;
 use super::decode::flat::SADDR_OFF;
+use super::decode::mubuf::Mubuf;
+use super::decode::smem::Smem;
 use super::decode::sopc::Sopc;
 use super::decode::sopk::Sopk;
 use super::decode::sopp::Sopp;
@@ -39,7 +41,7 @@ fn number(literal: u32, ty: Ty) -> String {
     let (signed, bits, named) = match ty {
         Ty::I16 => (i64::from(literal as i16), literal & 0xffff, None),
         Ty::F16 | Ty::P16 => {
-            let at = HALVES.iter().position(|half| *half == literal as u16);
+            let at = HALVES.iter().position(|half| u32::from(*half) == literal);
             (i64::from(literal as i16), literal & 0xffff, float(at))
         }
         Ty::B64 | Ty::I64 | Ty::F64 => (i64::from(literal), literal, None),
@@ -80,6 +82,7 @@ fn operand(code: u16, ty: Ty, literal: u32) -> String {
         236 => "src_shared_limit".into(),
         237 => "src_private_base".into(),
         238 => "src_private_limit".into(),
+        reg::POPS_EXITING_WAVE_ID => "src_pops_exiting_wave_id".into(),
         240..=248 if ty == Ty::I16 => format!("{:#x}", HALVES[usize::from(code - 240)]),
         240..=247 => FLOATS[usize::from(code - 240)].into(),
         248 if wide == 2 => "0.15915494309189532".into(),
@@ -87,6 +90,7 @@ fn operand(code: u16, ty: Ty, literal: u32) -> String {
         251 => "src_vccz".into(),
         252 => "src_execz".into(),
         253 => "src_scc".into(),
+        reg::LDS_DIRECT => "src_lds_direct".into(),
         reg::LITERAL => number(literal, ty),
         reg::VGPR.. => range("v", code - reg::VGPR, wide),
         _ => format!("src{code}"),
@@ -165,7 +169,7 @@ impl Display for Inst {
                 } else if self.imm != 0 {
                     write!(f, " offset:{}", self.imm)?;
                 }
-                Ok(())
+                f.write_str(if self.mem.gds { " gds" } else { "" })
             }
             Op::Flat(op) => self.flat(f, op.is_atomic()),
             Op::Mubuf(_) => self.mubuf(f),
@@ -276,13 +280,21 @@ impl Inst {
         if self.info.dst != Ty::No {
             list.add(operand(self.dst, self.info.dst, 0))?;
         }
+        if matches!(self.op, Op::Smem(Smem::AtcProbe | Smem::AtcProbeBuffer)) {
+            // What the probe is for; no register.
+            list.add(number(u32::from(self.dst), Ty::I32))?;
+        }
         if let [base] = self.info.src {
             list.add(operand(self.src[0], *base, 0))?;
-            if self.mem.imm {
-                let imm = self.imm;
-                list.add(if imm < 0 { format!("-{:#x}", -imm) } else { format!("{imm:#x}") })?;
-            } else {
+            let imm = if self.imm < 0 { format!("-{:#x}", -self.imm) } else { format!("{:#x}", self.imm) };
+            if self.mem.soffset_en || !self.mem.imm {
                 list.add(operand(self.src[1], Ty::I32, 0))?;
+                if self.mem.imm {
+                    // As LLVM writes it from version 15 on.
+                    write!(f, " offset:{imm}")?;
+                }
+            } else {
+                list.add(imm)?;
             }
         }
         if self.mem.glc { f.write_str(" glc") } else { Ok(()) }
@@ -328,11 +340,13 @@ impl Inst {
         let [data] = self.info.src else { return Ok(()) };
         let address = Ty::No.dwords() + u16::from(self.mem.offen) + u16::from(self.mem.idxen);
         let mut list = List { f, first: true };
-        list.add(operand(self.dst, *data, 0))?;
-        list.add(match address {
-            0 => "off".into(),
-            _ => range("v", self.src[0] - reg::VGPR, address),
-        })?;
+        if self.op != Op::Mubuf(Mubuf::StoreLdsDword) {
+            list.add(operand(self.dst, *data, 0))?;
+            list.add(match address {
+                0 => "off".into(),
+                _ => range("v", self.src[0] - reg::VGPR, address),
+            })?;
+        }
         list.add(operand(self.src[1], Ty::B128, 0))?;
         list.add(operand(self.src[2], Ty::I32, 0))?;
         f.write_str(if self.mem.idxen { " idxen" } else { "" })?;
@@ -340,7 +354,12 @@ impl Inst {
         if self.imm != 0 {
             write!(f, " offset:{}", self.imm)?;
         }
-        self.coherence(f)
+        // From LDS the flags come in another order.
+        let store = self.op == Op::Mubuf(Mubuf::StoreLdsDword);
+        f.write_str(if store { " lds" } else { "" })?;
+        self.coherence(f)?;
+        f.write_str(if self.mem.lds && !store { " lds" } else { "" })?;
+        f.write_str(if self.mem.tfe { " tfe" } else { "" })
     }
 
     /// Source with its modifiers.
@@ -355,9 +374,6 @@ impl Inst {
         {
             return if sdwa.sext[n] { format!("sext({text})") } else { text };
         }
-        if matches!(self.form, Form::Dpp(_)) && self.reads_carry() {
-            return text;
-        }
         if packed && ty != Ty::M16 || !ty.is_float() {
             return text;
         }
@@ -367,7 +383,7 @@ impl Inst {
         }
         if on(self.mods.neg) {
             // A minus before a plain number would be read as the number's own sign.
-            let number = !abs && matches!(self.src[n], 128..=248 | reg::LITERAL);
+            let number = !abs && matches!(self.src[n], 128..=208 | 240..=248 | reg::LITERAL);
             text = if number { format!("neg({text})") } else { format!("-{text}") };
         }
         text
@@ -385,7 +401,7 @@ impl Inst {
             Form::E32 if suffixed => "_e32",
             Form::E64 if suffixed => "_e64",
             Form::Sdwa(_) => "_sdwa",
-            Form::Dpp(_) => "_dpp",
+            Form::Dpp(_) if suffixed => "_dpp",
             _ => "",
         })?;
         let mut list = List { f, first: true };
@@ -498,9 +514,34 @@ fn gpr_idx(imm: i32) -> String {
     format!("gpr_idx({})", on.join(","))
 }
 
-/// Message of `s_sendmsg`, by number: the names belong to graphics and traps, which are not simulated.
+/// Message of `s_sendmsg`: type, operation, stream. Messages that exist have names.
 fn sendmsg(imm: u32) -> String {
-    let mut text = String::new();
-    let _ = write!(text, "{imm:#x}");
-    text
+    const GS: [&str; 4] = ["GS_OP_NOP", "GS_OP_CUT", "GS_OP_EMIT", "GS_OP_EMIT_CUT"];
+    const SYSTEM: [&str; 5] = [
+        "",
+        "SYSMSG_OP_ECC_ERR_INTERRUPT",
+        "SYSMSG_OP_REG_RD",
+        "SYSMSG_OP_HOST_TRAP_ACK",
+        "SYSMSG_OP_TTRACE_PC",
+    ];
+    const PLAIN: [&str; 7] = [
+        "MSG_SAVEWAVE",
+        "MSG_STALL_WAVE_GEN",
+        "MSG_HALT_WAVES",
+        "MSG_ORDERED_PS_DONE",
+        "MSG_EARLY_PRIM_DEALLOC",
+        "MSG_GS_ALLOC_REQ",
+        "MSG_GET_DOORBELL",
+    ];
+    let (id, op, stream) = (bits(imm, 0, 4), bits(imm, 4, 3), bits(imm, 8, 2));
+    match (id, op, stream) {
+        (1, 0, 0) => "sendmsg(MSG_INTERRUPT)".into(),
+        (4..=10, 0, 0) => format!("sendmsg({})", PLAIN[id as usize - 4]),
+        (2, 1..=3, _) => format!("sendmsg(MSG_GS, {}, {stream})", GS[op as usize]),
+        (3, 0, 0) => "sendmsg(MSG_GS_DONE, GS_OP_NOP)".into(),
+        (3, 1..=3, _) => format!("sendmsg(MSG_GS_DONE, {}, {stream})", GS[op as usize]),
+        (15, 1..=4, 0) => format!("sendmsg(MSG_SYSMSG, {})", SYSTEM[op as usize]),
+        _ if imm & !0x37f != 0 => imm.to_string(),
+        _ => format!("sendmsg({id}, {op}, {stream})"),
+    }
 }

@@ -1,11 +1,11 @@
 //! A workgroup on its compute unit: waves, LDS, barrier, and the loop that runs them.
 
-use super::code_cache::{CodeCache, illegal};
+use super::code_cache::{CodeCache, Decoded, illegal};
 use super::exec::{Apertures, Env, Lds, Port, State, Stop, Wave, step};
 use super::fault::{ExecFault, Progress};
 use super::inst::Inst;
 use super::launch::{Launch, WAVE};
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::memory::AddressSpace;
 
 /// Where a workgroup was placed: what HW_ID shows, and which scratch it may use.
@@ -57,6 +57,8 @@ pub struct Workgroup {
     apertures: Apertures,
     /// Wave to continue with.
     turn: usize,
+    /// Events raised and not yet taken.
+    interrupts: Vec<u32>,
 }
 
 /// Wave-instructions that one wave executes before the next has its turn.
@@ -116,6 +118,7 @@ impl Workgroup {
             stats: ExecStats::default(),
             apertures: Apertures { lds: desc.lds_aperture, scratch: desc.scratch_aperture, private_bytes },
             turn: 0,
+            interrupts: Vec::new(),
         }
     }
 
@@ -139,7 +142,7 @@ impl Workgroup {
     pub(crate) fn run_through(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,
@@ -151,6 +154,7 @@ impl Workgroup {
             stats: &mut self.stats,
             clock,
             apertures: self.apertures,
+            interrupts: &mut self.interrupts,
         };
         let progress = loop {
             if left == 0 {
@@ -178,9 +182,15 @@ impl Workgroup {
             self.turn = (turn + 1) % count;
         };
         let (read, written) = (env.port.read, env.port.written);
+        drop(env);
         self.stats.vmem_read_bytes += read;
         self.stats.vmem_write_bytes += written;
         progress
+    }
+
+    /// Event ids that its waves have raised by messages since the last call, in order.
+    pub fn take_interrupts(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.interrupts)
     }
 
     /// What has been executed so far.
@@ -214,15 +224,16 @@ fn run_wave(
     while used < slice && wave.state == State::Running {
         env.port.refresh();
         let pc = wave.pc;
-        let inst = cache.fetch(pc, mem, env.port.generation())?;
+        let Decoded { inst, handler } = cache.fetch(pc, mem, env.port.generation())?;
         if usize::from(inst.vgprs) > wave.vgpr.len() {
             let text = format!("{inst}: beyond the {} VGPRs allocated", wave.vgpr.len());
             return Err(illegal(pc, inst.words, text));
         }
         wave.pc = pc + u64::from(inst.size);
-        if let Err(stop) = step(wave, inst, env) {
+        if let Err(stop) = step(wave, inst, *handler, env) {
             return Err(fault(stop, pc, inst, env));
         }
+        env.port.let_go();
         used += 1;
     }
     Ok(used)

@@ -26,22 +26,36 @@ const HALVES: [(&str, &str); 9] = [
     ("0.15915494", "0x3118"),
 ];
 
-/// The LLVM whose llvm-mc is in PATH.
+/// The LLVM whose llvm-mc is in PATH: version 14 if it is there, for the texts are its.
 #[derive(Clone, Copy, Debug)]
 pub struct Llvm {
     major: u32,
+    program: &'static str,
 }
 
 impl Llvm {
-    /// Asks llvm-mc; `None`, with the reason printed, if there is none.
+    /// Asks llvm-mc for its version; `None`, with the reason printed, if there is none.
     pub fn installed() -> Option<Self> {
-        let Ok(output) = Command::new("llvm-mc").arg("--version").output() else {
+        let found = ["llvm-mc-14", "llvm-mc"].into_iter().find_map(|program| {
+            Command::new(program).arg("--version").output().ok().map(|output| (program, output))
+        });
+        let Some((program, output)) = found else {
             println!("skipped: no llvm-mc");
             return None;
         };
         let text = String::from_utf8_lossy(&output.stdout);
         let major = major(&text).unwrap_or_else(|| panic!("no version in llvm-mc --version: {text}"));
-        Some(Self { major })
+        Some(Self { major, program })
+    }
+
+    /// A command that runs it.
+    pub fn command(self) -> Command {
+        Command::new(self.program)
+    }
+
+    /// Whether it is the version that the decoder is held against strictly.
+    pub fn is_14(self) -> bool {
+        self.major == 14
     }
 
     /// A line of its disassembly as version 14 prints it.
@@ -122,7 +136,7 @@ fn is_low_half(low: &str, whole: &str) -> bool {
 
 #[test]
 fn newer_texts_become_those_of_14_and_its_own_stay() {
-    let (old, new) = (Llvm { major: 14 }, Llvm { major: 18 });
+    let (old, new) = (Llvm { major: 14, program: "" }, Llvm { major: 18, program: "" });
     for (theirs, ours) in [
         ("v_cvt_u32_f64_e32 v15, 0x1", "v_cvt_u32_f64_e32 v15, 1"),
         ("v_trunc_f64_e32 v[76:77], 0xfffffff0", "v_trunc_f64_e32 v[76:77], -16"),

@@ -134,9 +134,16 @@ opcodes! {
         0x92 MinSrc2F32 "ds_min_src2_f32" No [I32],
         0x93 MaxSrc2F32 "ds_max_src2_f32" No [I32],
         0x95 AddSrc2F32 "ds_add_src2_f32" No [I32],
+        0x98 GwsSemaReleaseAll "ds_gws_sema_release_all" No [],
+        0x99 GwsInit "ds_gws_init" No [I32],
+        0x9a GwsSemaV "ds_gws_sema_v" No [],
+        0x9b GwsSemaBr "ds_gws_sema_br" No [I32],
+        0x9c GwsSemaP "ds_gws_sema_p" No [],
+        0x9d GwsBarrier "ds_gws_barrier" No [I32],
         0xb6 ReadAddtidB32 "ds_read_addtid_b32" I32 [],
         0xbd Consume "ds_consume" I32 [],
         0xbe Append "ds_append" I32 [],
+        0xbf OrderedCount "ds_ordered_count" I32 [I32],
         0xc0 AddSrc2U64 "ds_add_src2_u64" No [I32],
         0xc1 SubSrc2U64 "ds_sub_src2_u64" No [I32],
         0xc2 RsubSrc2U64 "ds_rsub_src2_u64" No [I32],
@@ -162,7 +169,23 @@ opcodes! {
 impl Ds {
     /// Whether the instruction has no address register.
     pub fn addressless(self) -> bool {
-        matches!(self, Ds::Nop | Ds::WriteAddtidB32 | Ds::ReadAddtidB32 | Ds::Consume | Ds::Append)
+        use Ds::*;
+        matches!(
+            self,
+            Nop | WriteAddtidB32 | ReadAddtidB32 | Consume | Append | GwsSemaReleaseAll | GwsSemaV | GwsSemaP
+        )
+    }
+
+    /// Whether the instruction exists only for the global data share, or only for LDS; none: for both.
+    pub fn only_gds(self) -> Option<bool> {
+        use Ds::*;
+        match self {
+            GwsSemaReleaseAll | GwsInit | GwsSemaV | GwsSemaBr | GwsSemaP | GwsBarrier | OrderedCount => {
+                Some(true)
+            }
+            Nop | PermuteB32 | BpermuteB32 => Some(false),
+            _ => None,
+        }
     }
 
     /// Whether the two offset bytes are separate element offsets.
@@ -194,7 +217,13 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let high = second(words, info.name)?;
     let mut inst = Inst::new(Op::Ds(*op), info, [word, high], 8);
     let bad = |why| Err(DecodeError::Field { name: info.name, why });
-    if bits(word, 16, 1) != 0 || bits(word, 25, 1) != 0 {
+    let bare = matches!(op, Ds::Nop | Ds::GwsSemaReleaseAll | Ds::GwsSemaV | Ds::GwsSemaP);
+    if bits(word, 25, 1) != 0 && (bare || info.name.contains("_src2_")) {
+        return bad("reserved bit");
+    }
+    inst.mem.gds = bits(word, 16, 1) != 0;
+    let only = op.only_gds();
+    if only.is_some_and(|only| only != inst.mem.gds) {
         return bad("global data share");
     }
     inst.imm = bits(word, 0, 16) as i32;

@@ -3,7 +3,7 @@
 //! Word 0: `110111 | op[24:18] | slc 17 | glc 16 | seg[15:14] | lds 13 | offset[12:0]`; word 1: `vdst[31:24] | nv 23 |
 //! saddr[22:16] | data[15:8] | addr[7:0]`. The offset is unsigned (12 bits) for FLAT and signed (13 bits) for the others.
 
-use super::{DecodeError, bits, scalar_ok, second, unknown};
+use super::{DecodeError, bits, scalar_error, second, unknown};
 use crate::isa::inst::{Inst, Op, Segment, Ty, reg};
 
 /// `saddr` of an instruction without scalar address.
@@ -111,39 +111,36 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mem.slc = bits(word, 17, 1) != 0;
     inst.mem.glc = bits(word, 16, 1) != 0;
     inst.mem.lds = bits(word, 13, 1) != 0;
+    // Bits 23 of word 1 and 25 of word 0 (a non-volatile hint, reserved) mean nothing here.
     inst.mem.nv = bits(high, 23, 1) != 0;
     let saddr = bits(high, 16, 7) as u16;
     let data = bits(high, 8, 8) as u16;
     let dst = bits(high, 24, 8) as u16;
     inst.src = [bits(high, 0, 8) as u16 + reg::VGPR, data + reg::VGPR, saddr];
     inst.dst = dst + reg::VGPR;
-    if inst.mem.lds || inst.mem.nv || bits(word, 25, 1) != 0 {
-        return bad("LDS or NV");
+    if inst.mem.lds {
+        return bad("data to LDS");
     }
     if inst.segment == Segment::Flat {
         inst.imm = bits(word, 0, 12) as i32;
-        if bits(word, 12, 1) != 0 || saddr != 0 {
-            return bad("offset or saddr of a FLAT instruction");
+        if bits(word, 12, 1) != 0 {
+            return bad("bit 12 of a FLAT offset");
+        }
+        if saddr != 0 {
+            return bad("scalar address of a FLAT instruction");
         }
         inst.src[2] = SADDR_OFF;
     } else {
         inst.imm = (bits(word, 0, 13) << 19) as i32 >> 19;
         let wide = if inst.segment == Segment::Global { 2 } else { 1 };
-        if saddr != SADDR_OFF && !scalar_ok(saddr, wide) {
-            return bad("scalar address");
+        if saddr != SADDR_OFF
+            && let Some(why) = scalar_error(saddr, wide)
+        {
+            return bad(why);
         }
     }
-    if inst.segment == Segment::Scratch
-        && (op.is_atomic() || (saddr != SADDR_OFF && inst.src[0] != reg::VGPR))
-    {
+    if inst.segment == Segment::Scratch && op.is_atomic() {
         return bad("no scratch form");
-    }
-    if info.src.is_empty() && data != 0 {
-        return bad("unused data register");
-    }
-    let returns = info.dst != Ty::No && (!op.is_atomic() || inst.mem.glc);
-    if !returns && dst != 0 {
-        return bad("unused destination register");
     }
     Ok(inst)
 }

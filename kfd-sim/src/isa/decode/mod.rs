@@ -153,41 +153,48 @@ pub(crate) fn set_literal(inst: &mut Inst, words: &[u32]) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Whether a 9-bit source code can be read as `ty`.
-pub(crate) fn source_ok(code: u16, ty: Ty) -> bool {
+/// Why a 9-bit source code cannot be read as `ty`; none: it can.
+pub(crate) fn source_error(code: u16, ty: Ty) -> Option<&'static str> {
     let wide = ty.dwords();
     match code {
-        0..=127 => scalar_ok(code, wide),
-        128..=208 | 240..=248 | reg::LITERAL => wide <= 2,
-        235..=238 | 251..=253 => true,
-        _ => code >= reg::VGPR,
+        0..=127 => scalar_error(code, wide),
+        128..=208 | 240..=248 | reg::LITERAL if wide <= 2 => None,
+        235..=239 | 251..=253 => None,
+        reg::LDS_DIRECT if wide <= 1 => None,
+        reg::VGPR.. => None,
+        _ => Some("no such source operand"),
     }
 }
 
-/// Whether a 7-bit scalar register code is a register range of `wide` dwords.
-pub(crate) fn scalar_ok(code: u16, wide: u16) -> bool {
+/// Why a scalar register code is no register range of `wide` dwords; none: it is one.
+pub(crate) fn scalar_error(code: u16, wide: u16) -> Option<&'static str> {
     let align = match wide {
         0 | 1 => 1,
         2 => 2,
         _ => 4,
     };
     let last = code + wide.max(1) - 1;
-    code.is_multiple_of(align)
-        && match code {
-            0..=101 => last <= 101,
-            102..=107 => wide <= 2 && last <= 107,
-            108..=123 => last <= 123,
-            124 => wide <= 1,
-            126..=127 => wide <= 2 && last <= 127,
-            _ => false,
-        }
+    if code > 127 || code == 125 {
+        return Some("no such scalar register");
+    }
+    if !code.is_multiple_of(align) {
+        return Some("scalar registers that are not aligned");
+    }
+    let fits = match code {
+        0..=101 => last <= 101,
+        102..=107 => wide <= 2 && last <= 107,
+        108..=123 => last <= 123,
+        124 => wide <= 1,
+        _ => wide <= 2 && last <= 127,
+    };
+    (!fits).then_some("scalar registers beyond the last of their kind")
 }
 
 /// Refuses operands that do not exist.
 pub(crate) fn check_sources(inst: &Inst, sources: usize) -> Result<(), DecodeError> {
     for n in 0..sources {
-        if !source_ok(inst.src[n], inst.info.src[n]) {
-            return Err(DecodeError::Field { name: inst.info.name, why: "source operand" });
+        if let Some(why) = source_error(inst.src[n], inst.info.src[n]) {
+            return Err(DecodeError::Field { name: inst.info.name, why });
         }
     }
     Ok(())
@@ -195,10 +202,9 @@ pub(crate) fn check_sources(inst: &Inst, sources: usize) -> Result<(), DecodeErr
 
 /// Refuses a scalar destination that does not exist.
 pub(crate) fn check_scalar_dst(inst: &Inst, code: u16, ty: Ty) -> Result<(), DecodeError> {
-    if ty == Ty::No || scalar_ok(code, ty.dwords()) {
-        Ok(())
-    } else {
-        Err(DecodeError::Field { name: inst.info.name, why: "scalar destination" })
+    match scalar_error(code, ty.dwords()) {
+        Some(why) if ty != Ty::No => Err(DecodeError::Field { name: inst.info.name, why }),
+        _ => Ok(()),
     }
 }
 
@@ -235,8 +241,8 @@ pub(crate) fn sdwa(inst: &mut Inst, words: &[u32], compare: bool) -> Result<(), 
     if compare {
         if word >> 15 & 1 != 0 {
             sdst = bits(word, 8, 7) as u16;
-            if !scalar_ok(sdst, 2) {
-                return bad("SDWA scalar destination");
+            if let Some(why) = scalar_error(sdst, 2) {
+                return bad(why);
             }
         }
         dst = sdst;
@@ -251,8 +257,11 @@ pub(crate) fn sdwa(inst: &mut Inst, words: &[u32], compare: bool) -> Result<(), 
     }
     for (n, &code) in src[..sources].iter().enumerate() {
         // Literals cannot follow; constants and scalars can be used on GFX9.
-        if code == reg::LITERAL || !source_ok(code, inst.info.src[n]) {
-            return bad("SDWA source");
+        if code == reg::LITERAL {
+            return bad("literal");
+        }
+        if let Some(why) = source_error(code, inst.info.src[n]) {
+            return bad(why);
         }
     }
     if (mods.neg | mods.abs) & !float_sources(inst) != 0
@@ -281,7 +290,9 @@ pub(crate) fn dpp(inst: &mut Inst, words: &[u32]) -> Result<(), DecodeError> {
     inst.src[0] = bits(word, 0, 8) as u16 + reg::VGPR;
     inst.mods.neg = (bits(word, 20, 1) | bits(word, 22, 1) << 1) as u8;
     inst.mods.abs = (bits(word, 21, 1) | bits(word, 23, 1) << 1) as u8;
-    if (inst.mods.neg | inst.mods.abs) & !float_sources(inst) != 0 {
+    // V_CNDMASK_B32 takes its sources for floats here.
+    let floats = if inst.reads_carry() && inst.info.src[0].is_float() { 3 } else { float_sources(inst) };
+    if (inst.mods.neg | inst.mods.abs) & !floats != 0 {
         return Err(DecodeError::Field { name: inst.info.name, why: "DPP modifier" });
     }
     inst.form = Form::Dpp(Dpp {

@@ -3,7 +3,7 @@
 //! Word 0: `111000 | op[24:18] | slc 17 | lds 16 | glc 14 | idxen 13 | offen 12 | offset[11:0]`; word 1: `soffset[31:24] | tfe 23
 //! | srsrc/4[20:16] | vdata[15:8] | vaddr[7:0]`.
 
-use super::{DecodeError, bits, scalar_ok, second, source_ok, unknown};
+use super::{DecodeError, bits, scalar_error, second, source_error, unknown};
 use crate::isa::inst::{Inst, Op, Ty, reg};
 
 opcodes! {
@@ -49,6 +49,7 @@ opcodes! {
         0x25 LoadShortD16Hi "load_short_d16_hi" No [I32],
         0x26 LoadFormatD16HiX "load_format_d16_hi_x" No [I32],
         0x27 StoreFormatD16HiX "store_format_d16_hi_x" No [I32],
+        0x3d StoreLdsDword "store_lds_dword" No [I32],
         0x3e Wbinvl1 "wbinvl1" No [],
         0x3f Wbinvl1Vol "wbinvl1_vol" No [],
         0x40 AtomicSwap "atomic_swap" No [I32],
@@ -97,11 +98,7 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let mut inst = Inst::new(Op::Mubuf(*op), info, [word, high], 8);
     let bad = |why| Err(DecodeError::Field { name: info.name, why });
     if info.src.is_empty() {
-        return if word & 0x3_ffff == 0 && high == 0 {
-            Ok(inst)
-        } else {
-            bad("operands of a cache instruction")
-        };
+        return if bits(word, 12, 5) == 0 { Ok(inst) } else { bad("flags of a cache instruction") };
     }
     inst.imm = bits(word, 0, 12) as i32;
     inst.mem.offen = bits(word, 12, 1) != 0;
@@ -110,25 +107,40 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mem.lds = bits(word, 16, 1) != 0;
     inst.mem.slc = bits(word, 17, 1) != 0;
     inst.mem.tfe = bits(high, 23, 1) != 0;
-    if inst.mem.lds
-        || inst.mem.tfe
-        || bits(word, 15, 1) != 0
-        || bits(word, 25, 1) != 0
-        || bits(high, 21, 2) != 0
-    {
-        return bad("LDS, TFE or a reserved bit");
+    let to_lds = matches!(
+        op,
+        Mubuf::LoadFormatX
+            | Mubuf::LoadUbyte
+            | Mubuf::LoadSbyte
+            | Mubuf::LoadUshort
+            | Mubuf::LoadSshort
+            | Mubuf::LoadDword
+            | Mubuf::LoadDwordx2
+            | Mubuf::LoadDwordx3
+            | Mubuf::LoadDwordx4
+    );
+    if code >= 0x40 {
+        // Atomics have none.
+        inst.mem.tfe = false;
+    }
+    if *op == Mubuf::StoreLdsDword {
+        if !inst.mem.lds || inst.mem.offen || inst.mem.idxen {
+            return bad("flags of a store from LDS");
+        }
+        inst.mem.tfe = false;
+    } else if inst.mem.lds && !to_lds {
+        return bad("data to LDS");
+    } else if inst.mem.lds {
+        inst.mem.tfe = false;
     }
     inst.src =
         [bits(high, 0, 8) as u16 + reg::VGPR, (bits(high, 16, 5) * 4) as u16, bits(high, 24, 8) as u16];
     inst.dst = bits(high, 8, 8) as u16 + reg::VGPR;
-    if !scalar_ok(inst.src[1], 4) {
-        return bad("resource");
+    if let Some(why) = scalar_error(inst.src[1], 4).or(source_error(inst.src[2], Ty::I32)) {
+        return bad(why);
     }
-    if !source_ok(inst.src[2], Ty::I32) || inst.src[2] == reg::LITERAL {
+    if inst.src[2] == reg::LITERAL {
         return bad("scalar offset");
-    }
-    if !inst.mem.offen && !inst.mem.idxen && inst.src[0] != reg::VGPR {
-        return bad("unused address register");
     }
     Ok(inst)
 }

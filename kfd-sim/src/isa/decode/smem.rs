@@ -1,9 +1,9 @@
 //! SMEM: scalar loads, stores and atomics, and the scalar cache.
 //!
 //! Word 0: `110000 | op[25:18] | imm 17 | glc 16 | nv 15 | soffset_en 14 | sdata[12:6] | sbase/2[5:0]`; word 1: the offset
-//! `[20:0]` (signed bytes, or an SGPR) and `soffset[31:25]`.
+//! `[20:0]` (signed bytes, or an SGPR) and `soffset[31:25]`, an SGPR added to an immediate or alone (`soffset_en`).
 
-use super::{DecodeError, bits, scalar_ok, second, unknown};
+use super::{DecodeError, bits, scalar_error, second, unknown};
 use crate::isa::inst::{Inst, Op, Ty};
 
 opcodes! {
@@ -37,6 +37,8 @@ opcodes! {
         0x23 DcacheWbVol "s_dcache_wb_vol" No [],
         0x24 Memtime "s_memtime" B64 [],
         0x25 Memrealtime "s_memrealtime" B64 [],
+        0x26 AtcProbe "s_atc_probe" No [B64],
+        0x27 AtcProbeBuffer "s_atc_probe_buffer" No [B128],
         0x28 DcacheDiscard "s_dcache_discard" No [B64],
         0x29 DcacheDiscardX2 "s_dcache_discard_x2" No [B64],
         0x40 BufferAtomicSwap "s_buffer_atomic_swap" I32 [B128],
@@ -108,28 +110,30 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mem.nv = bits(word, 15, 1) != 0;
     inst.mem.soffset_en = bits(word, 14, 1) != 0;
     inst.mem.imm = bits(word, 17, 1) != 0;
-    if inst.mem.soffset_en || inst.mem.nv {
-        return bad("SGPR offset beside an immediate, or NV");
+    if info.src.is_empty() && inst.mem.imm {
+        return bad("immediate of an instruction without an offset");
     }
-    if inst.mem.glc && (info.src.is_empty() || matches!(op, Smem::DcacheDiscard | Smem::DcacheDiscardX2)) {
-        return bad("GLC of a cache or clock instruction");
+    let probe = matches!(op, Smem::AtcProbe | Smem::AtcProbeBuffer);
+    if info.src.is_empty() || probe || matches!(op, Smem::DcacheDiscard | Smem::DcacheDiscardX2) {
+        inst.mem.glc = false;
     }
-    if info.src.is_empty() && (word & 0x2_003f != 0 || high != 0 || info.dst == Ty::No && inst.dst != 0) {
-        return bad("operands of a cache or clock instruction");
-    }
-    if info.dst != Ty::No && !scalar_ok(inst.dst, info.dst.dwords()) {
-        return bad("scalar data");
+    if info.dst != Ty::No
+        && let Some(why) = scalar_error(inst.dst, info.dst.dwords())
+    {
+        return bad(why);
     }
     if let [base] = info.src {
-        if !scalar_ok(inst.src[0], base.dwords()) {
-            return bad("scalar base");
+        if let Some(why) = scalar_error(inst.src[0], base.dwords()) {
+            return bad(why);
         }
         if inst.mem.imm {
             inst.imm = (bits(high, 0, 21) << 11) as i32 >> 11;
-        } else {
-            inst.src[1] = bits(high, 0, 7) as u16;
-            if !scalar_ok(inst.src[1], 1) {
-                return bad("scalar offset");
+        }
+        if inst.mem.soffset_en || !inst.mem.imm {
+            let low = if inst.mem.soffset_en { 25 } else { 0 };
+            inst.src[1] = bits(high, low, 7) as u16;
+            if let Some(why) = scalar_error(inst.src[1], 1) {
+                return bad(why);
             }
         }
     }

@@ -1,7 +1,9 @@
 //! VOP1: vector ALU with one source. `0111111 | vdst[24:17] | op[16:9] | src0[8:0]`; source 249 announces SDWA, 250 DPP.
 
-use super::{DecodeError, bits, check_scalar_dst, check_sources, dpp, sdwa, take_literal, unknown};
-use crate::isa::inst::{Inst, Op, reg};
+use super::{
+    DecodeError, bits, check_scalar_dst, check_sources, dpp, sdwa, set_literal, take_literal, unknown,
+};
+use crate::isa::inst::{Inst, Mods, Op, reg};
 
 opcodes! {
     /// VOP1: vector ALU, one source.
@@ -94,11 +96,24 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let Some((_, op, info)) = Vop1::find(code) else { return unknown("VOP1", code) };
     let mut inst = Inst::new(Op::Vop1(*op), info, [word, 0], 4);
     if info.src.is_empty() {
-        if word & 0x01fe_01ff != 0 {
+        if bits(word, 17, 8) != 0 {
             return Err(DecodeError::Field {
                 name: info.name,
-                why: "operands of an instruction without any",
+                why: "destination of an instruction without one",
             });
+        }
+        match bits(word, 0, 9) {
+            249 => set_literal(&mut inst, words)?,
+            // V_CLREXCP has no such form in LLVM, which then takes the first word alone for it.
+            250 if *op == Vop1::Nop => {
+                // It matters to nobody whether the control exists.
+                let source = super::second(words, info.name)? & 0xff;
+                if source != 0 || dpp(&mut inst, words).is_err() {
+                    set_literal(&mut inst, words)?;
+                }
+                (inst.src[0], inst.mods) = (0, Mods::default());
+            }
+            _ => {}
         }
         return Ok(inst);
     }
@@ -106,10 +121,12 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.src[0] = bits(word, 0, 9) as u16;
     if inst.dst_is_scalar() {
         inst.dst -= reg::VGPR;
-        check_scalar_dst(&inst, inst.dst.min(128), info.dst)?;
+        check_scalar_dst(&inst, inst.dst, info.dst)?;
+        if (128..reg::VGPR).contains(&inst.src[0]) {
+            return Err(DecodeError::Field { name: info.name, why: "source must be a register" });
+        }
     }
-    let plain = matches!(op, Vop1::ReadfirstlaneB32 | Vop1::SwapB32 | Vop1::ScreenPartition4seB32);
-    if plain && inst.src[0] < reg::VGPR {
+    if *op == Vop1::SwapB32 && inst.src[0] < reg::VGPR {
         return Err(DecodeError::Field { name: info.name, why: "source must be a VGPR" });
     }
     let wide = info.dst.dwords() == 2 || info.src[0].dwords() == 2;

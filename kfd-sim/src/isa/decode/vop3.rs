@@ -6,7 +6,7 @@
 use super::vop1::Vop1;
 use super::vop2::Vop2;
 use super::vopc::Vopc;
-use super::{DecodeError, bits, check_scalar_dst, scalar_ok, second, source_ok};
+use super::{DecodeError, bits, check_scalar_dst, scalar_error, second, source_error};
 use crate::isa::inst::{Form, Inst, Op, Ty, reg};
 
 opcodes! {
@@ -142,13 +142,15 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.src = [0, 9, 18].map(|at| bits(high, at, 9) as u16);
     if compare {
         inst.sdst = inst.dst;
-        if !scalar_ok(inst.dst.min(128), 2) {
-            return bad("scalar destination");
+        if let Some(why) = scalar_error(inst.dst, 2) {
+            return bad(why);
         }
     } else if inst.dst_is_scalar() {
-        check_scalar_dst(&inst, inst.dst.min(128), Ty::I32)?;
+        check_scalar_dst(&inst, inst.dst, Ty::I32)?;
     } else if info.dst != Ty::No {
         inst.dst += reg::VGPR;
+    } else if inst.dst != 0 {
+        return bad("destination of an instruction without one");
     }
     if inst.writes_carry() {
         inst.sdst = bits(word, 8, 7) as u16;
@@ -160,15 +162,28 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mods.clamp = word >> 15 & 1 != 0;
     inst.mods.omod = bits(high, 27, 2) as u8;
     inst.mods.neg = bits(high, 29, 3) as u8;
+    let lane_read = op == Op::Vop3(Vop3::ReadlaneB32);
+    if lane_read {
+        (inst.mods.abs, inst.mods.neg) = (0, 0);
+    }
+    if !takes_op_sel(&inst) {
+        // Other opcodes do not look at these bits.
+        inst.mods.op_sel = 0;
+    } else if inst.mods.op_sel & 7 >> info.src.len() << info.src.len() != 0 {
+        return bad("op_sel of a source that is not there");
+    }
     for (n, &code) in inst.src.iter().enumerate() {
         let used = match info.src.get(n) {
-            Some(ty) => source_ok(code, *ty) && code != reg::LITERAL,
+            Some(_) if code == reg::LITERAL => Some("literal"),
+            Some(ty) => source_error(code, *ty),
             // A lane mask: an SGPR pair.
-            None if n == 2 && inst.reads_carry() => scalar_ok(code.min(128), 2),
-            None => code == 0,
+            None if n == 2 && inst.reads_carry() && code >= reg::VGPR => Some("lane mask in VGPRs"),
+            None if n == 2 && inst.reads_carry() => scalar_error(code, 2),
+            None if n == 2 && lane_read => None,
+            None => (code != 0).then_some("unused source operand"),
         };
-        if !used {
-            return bad("source operand");
+        if let Some(why) = used {
+            return bad(why);
         }
     }
     let floats = info.src.iter().enumerate().fold(0, |mask, (n, ty)| mask | u8::from(ty.is_float()) << n);
@@ -178,34 +193,37 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     if inst.mods.omod != 0 && !info.dst.is_float() {
         return bad("output modifier of an integer");
     }
-    if inst.mods.op_sel & 7 >> info.src.len() << info.src.len() != 0 {
-        return bad("op_sel of a source that is not there");
-    }
     if inst.mods.clamp && !clamps(&inst) {
         return bad("clamp");
-    }
-    if inst.mods.op_sel != 0 && !takes_op_sel(&inst) {
-        return bad("op_sel");
     }
     if inst.mods.omod != 0 && takes_op_sel(&inst) {
         return bad("output modifier beside op_sel");
     }
     if let Op::Vop3(Vop3::ReadlaneB32) = op
-        && inst.src[0] < reg::VGPR
+        && (128..reg::VGPR).contains(&inst.src[0])
     {
-        return bad("source 0 must be a VGPR");
+        return bad("source 0 must be a register");
     }
     Ok(inst)
 }
 
 /// Whether a result can be clamped: floats, and integer sums.
 fn clamps(inst: &Inst) -> bool {
-    const SUMS: [&str; 8] = ["v_add", "v_sub", "v_mad_", "v_sad", "v_msad", "v_qsad", "v_mqsad", "v_cvt"];
-    let not = ["v_add_lshl_u32", "v_add3_u32"];
+    const SUMS: [&str; 9] =
+        ["v_add", "v_sub", "v_mad_", "v_sad", "v_msad", "v_qsad", "v_mqsad", "v_cvt", "v_frexp_exp"];
+    let not = ["v_add_lshl_u32", "v_add3_u32", "v_cvt_pk_u16_u32", "v_cvt_pk_i16_i32"];
+    if let Op::Vopc(_) = inst.op {
+        // Of floats it has signalling comparisons raise exceptions; it changes no result.
+        return inst.info.src[0].is_float() && inst.info.src[1].is_float();
+    }
+    use Vop3::*;
+    let products = matches!(inst.op, Op::Vop2(Vop2::MulI32I24 | Vop2::MulU32U24));
+    let middles = matches!(inst.op, Op::Vop3(Min3I16 | Min3U16 | Max3I16 | Max3U16 | Med3I16 | Med3U16));
     inst.info.dst.is_float()
-        || SUMS.iter().any(|name| inst.info.name.starts_with(name))
-            && !not.contains(&inst.info.name)
-            && !inst.info.name.starts_with("v_cvt_pk")
+        || inst.op == Op::Vop3(PackB32F16)
+        || products
+        || middles
+        || SUMS.iter().any(|name| inst.info.name.starts_with(name)) && !not.contains(&inst.info.name)
 }
 
 /// Whether op_sel bits choose halves of 16-bit operands: the GFX9 three-source opcodes and a few conversions.

@@ -3,8 +3,8 @@
 //! Word 0: `110100111 | op[22:16] | clamp 15 | op_sel_hi[2] 14 | op_sel[13:11] | neg_hi[10:8] | vdst[7:0]`; word 1: `neg[31:29]
 //! | op_sel_hi[28:27] | src2 | src1 | src0`.
 
-use super::{DecodeError, bits, second, source_ok, unknown};
-use crate::isa::inst::{Form, Inst, Op, reg};
+use super::{DecodeError, bits, second, source_error, unknown};
+use crate::isa::inst::{Form, Inst, Op, Ty, reg};
 
 opcodes! {
     /// VOP3P: packed 16-bit maths, dot products and mixed FMA.
@@ -41,6 +41,25 @@ opcodes! {
     }
 }
 
+impl Vop3p {
+    /// Whether it computes with integers.
+    pub fn integer(self) -> bool {
+        use Vop3p::*;
+        !matches!(
+            self,
+            PkFmaF16
+                | PkAddF16
+                | PkMulF16
+                | PkMinF16
+                | PkMaxF16
+                | FmaMixF32
+                | FmaMixloF16
+                | FmaMixhiF16
+                | Dot2F32F16
+        )
+    }
+}
+
 /// Decodes VOP3P words.
 pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     let word = words[0];
@@ -56,8 +75,11 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     inst.mods.op_sel_hi = (bits(high, 27, 2) | bits(word, 14, 1) << 2) as u8;
     inst.mods.neg_hi = bits(word, 8, 3) as u8;
     inst.mods.neg = bits(high, 29, 3) as u8;
-    let float = info.name.contains("f16") || info.name.contains("f32");
-    if !float && (inst.mods.neg | inst.mods.neg_hi) != 0 {
+    // Integers have the bits as well where halves are not chosen, and for source 0; they mean nothing.
+    let halves =
+        info.src.iter().enumerate().fold(0, |mask, (n, ty)| mask | u8::from(*ty == Ty::P16) << n) & !1;
+    let halves = if code < 0x20 { 6 } else { halves };
+    if op.integer() && (inst.mods.neg | inst.mods.neg_hi) & halves != 0 {
         return Err(DecodeError::Field { name: info.name, why: "negation of an integer" });
     }
     // The compilers set the last op_sel_hi bit whether or not there is a third source.
@@ -66,11 +88,12 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
     }
     for (n, &code) in inst.src.iter().enumerate() {
         let ok = match info.src.get(n) {
-            Some(ty) => source_ok(code, *ty) && code != reg::LITERAL,
-            None => code == 0,
+            Some(_) if code == reg::LITERAL => Some("literal"),
+            Some(ty) => source_error(code, *ty),
+            None => (code != 0).then_some("unused source operand"),
         };
-        if !ok {
-            return Err(DecodeError::Field { name: info.name, why: "source operand" });
+        if let Some(why) = ok {
+            return Err(DecodeError::Field { name: info.name, why });
         }
     }
     Ok(inst)

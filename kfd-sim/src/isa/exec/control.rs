@@ -6,8 +6,14 @@ use crate::isa::decode::sopk::Sopk;
 use crate::isa::decode::sopp::Sopp;
 use crate::isa::inst::{Inst, reg};
 
-/// Rounding modes other than nearest-even are not implemented.
-const MODE_ROUND: u32 = 0xf;
+/// Trap number of `llvm.debugtrap`.
+const DEBUG_TRAP: u8 = 3;
+/// Type, operation and stream of a message.
+const SENDMSG_FIELDS: u32 = 0x37f;
+/// The message that raises an interrupt.
+const INTERRUPT: u32 = 1;
+/// Bits of M0 that the interrupt carries.
+const INTERRUPT_EVENT: u32 = 0xff_ffff;
 
 fn branch(w: &mut Wave, i: &Inst, taken: bool) -> Done {
     if taken {
@@ -41,11 +47,17 @@ pub fn sopp(w: &mut Wave, i: &Inst, op: Sopp, env: &mut Env) -> Done {
         }
         Nop | Sleep | Setprio | Wakeup | Incperflevel | Decperflevel | Ttracedata => {}
         IcacheInv => env.cache_maintenance(Cache::Instruction),
+        // Without a debugger, ROCr's trap handler goes on after `llvm.debugtrap`.
+        Trap if i.imm as u8 == DEBUG_TRAP => {}
         Trap => return Err(Stop::Trap(i.imm as u8)),
         Sethalt if i.imm & 1 == 0 => {}
         Sethalt => return Err(Stop::Unsupported("s_sethalt 1 would stop the wave for ever")),
         Setkill => return Err(Stop::Unsupported("s_setkill")),
-        Sendmsg | Sendmsghalt => return Err(Stop::Unsupported("messages")),
+        // The event whose number M0 holds: signals are set this way by kernels (hostcalls, `printf`).
+        Sendmsg if i.imm as u32 & SENDMSG_FIELDS == INTERRUPT => {
+            env.interrupts.push(w.sgpr[usize::from(reg::M0)] & INTERRUPT_EVENT);
+        }
+        Sendmsg | Sendmsghalt => return Err(Stop::Unsupported("messages other than MSG_INTERRUPT")),
         SetGprIdxOff => indexing::off(w),
         SetGprIdxMode => indexing::modes(w, i.imm as u32),
         EndpgmOrderedPsDone => return Err(Stop::Unsupported("pixel shader instruction")),
@@ -90,11 +102,7 @@ fn write_hwreg(w: &mut Wave, imm: i32, value: u32) -> Done {
     let merge = |old: u32| old & !field | value << offset & field;
     match id {
         1 => {
-            let mode = merge(w.mode);
-            if mode & MODE_ROUND != 0 {
-                return Err(Stop::Unsupported("rounding modes other than to nearest even"));
-            }
-            w.mode = mode;
+            w.mode = merge(w.mode);
         }
         3 => w.trap_status = merge(w.trap_status),
         _ => return Err(Stop::Unsupported("hardware register")),

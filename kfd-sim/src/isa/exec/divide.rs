@@ -4,6 +4,7 @@
 //! whole sequence is right: where AMD's older documents disagree with themselves, the later ones are followed (FMAS scales
 //! by 2^+-64, or 2^+-128 for f64, by the size of the quotient).
 
+use super::exact::{self, F32, F64, Format, Round};
 use super::float::{ldexp32, ldexp64};
 
 /// Biased exponent.
@@ -72,32 +73,25 @@ pub fn fmas32(a: f32, b: f32, c: f32, scaled: bool) -> f32 {
     if !scaled {
         return a.mul_add(b, c);
     }
-    // Exact product and sum to odd in f64, then one rounding after scaling.
     let power = if exponent32(c) > 127 { 64 } else { -64 };
-    let (product, addend) = (f64::from(a) * f64::from(b), f64::from(c));
-    ldexp64(sum_to_odd(product, addend), power) as f32
+    let bits = scaled_fma(F32, [a, b, c].map(|value| u64::from(value.to_bits())), power);
+    f32::from_bits(bits as u32)
 }
 
-/// `a + b` rounded to odd: rounding it again to fewer bits is then as good as rounding once.
-fn sum_to_odd(a: f64, b: f64) -> f64 {
-    let sum = a + b;
-    let part = sum - a;
-    let error = (a - (sum - part)) + (b - part);
-    if error != 0.0 && sum.is_finite() && sum.to_bits() & 1 == 0 {
-        let away = (error > 0.0) == (sum > 0.0);
-        f64::from_bits(if away { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
-    } else {
-        sum
-    }
-}
-
-/// As [`fmas32`]; a subnormal result may be rounded twice.
+/// As [`fmas32`].
 pub fn fmas64(a: f64, b: f64, c: f64, scaled: bool) -> f64 {
-    let fused = a.mul_add(b, c);
     if !scaled {
-        return fused;
+        return a.mul_add(b, c);
     }
-    ldexp64(fused, if exponent64(c) > 1023 { 128 } else { -128 })
+    let power = if exponent64(c) > 1023 { 128 } else { -128 };
+    f64::from_bits(scaled_fma(F64, [a, b, c].map(f64::to_bits), power))
+}
+
+/// `(a * b + c) * 2^power`, rounded once: the scaled result can be subnormal.
+fn scaled_fma(format: Format, bits: [u64; 3], power: i32) -> u64 {
+    let [a, b, c] = bits.map(|bits| format.unpack(bits));
+    let sum = exact::add(exact::mul(a, b), c, Round::Nearest);
+    format.pack(exact::scale(sum, power), Round::Nearest)
 }
 
 macro_rules! fixup {

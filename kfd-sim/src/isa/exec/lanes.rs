@@ -179,6 +179,15 @@ pub fn f16_bits(w: &Wave, i: &Inst, n: usize) -> [u16; 64] {
     lanes
 }
 
+/// The destination before the instruction, as a half-precision source.
+pub fn old_f16(w: &Wave, i: &Inst) -> [u16; 64] {
+    let keep = denormals_f16_f64(w) & 1 != 0;
+    w.vgpr[usize::from(i.dst - reg::VGPR)].map(|value| {
+        let bits = value as u16;
+        if keep || bits & 0x7c00 != 0 { bits } else { bits & 0x8000 }
+    })
+}
+
 /// Half-precision source `n` with its modifiers, as f64.
 #[inline]
 pub fn f16s(w: &Wave, i: &Inst, n: usize) -> [f64; 64] {

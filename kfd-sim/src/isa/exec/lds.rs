@@ -27,6 +27,11 @@ impl Lds {
         self.bytes.len() as u32
     }
 
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
     fn at(&mut self, offset: u32, len: u32) -> Result<&mut [u8], Stop> {
         let (start, end) = (offset as usize, offset as usize + len as usize);
         self.bytes.get_mut(start..end).ok_or(Stop::Lds(offset, len))
@@ -312,7 +317,38 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Ds, env: &mut Env) -> Done {
             }
             store(w, i.dst, &out, exec);
         }
-        _ => return Err(Stop::Unsupported("LDS instruction")),
+        // The address is in M0, the same for all lanes; the wave takes or gives as many as it has active lanes.
+        Append | Consume => {
+            let at = (w.sgpr[usize::from(reg::M0)] & 0xffff).wrapping_add(i.imm as u32);
+            let lanes = u64::from(w.exec().count_ones());
+            let old = env.lds.update(at, 32, |old| {
+                let new = if op == Append { old.wrapping_add(lanes) } else { old.wrapping_sub(lanes) };
+                new & 0xffff_ffff
+            })?;
+            store(w, i.dst, &[old as u32; 64], w.exec());
+        }
+        // Dword `n` behind the address in M0 is that of lane `n`.
+        ReadAddtidB32 | WriteAddtidB32 => {
+            let base = (w.sgpr[usize::from(reg::M0)] & 0xffff).wrapping_add(i.imm as u32);
+            for lane in lanes_of(w.exec()) {
+                let at = base.wrapping_add(4 * lane as u32);
+                if op == ReadAddtidB32 {
+                    w.vgpr[usize::from(i.dst - reg::VGPR)][lane] = env.lds.load(at, 4)? as u32;
+                } else {
+                    env.lds.store(at, 4, u64::from(vgpr(w, i.src[0], 0)[lane]))?;
+                }
+            }
+        }
+        // Each half of 64 bits is replaced if its top bit, which is not stored, is set.
+        Condxchg32RtnB64 => {
+            return modify(w, i, env, 64, |old, data, _| {
+                let half = |old: u64, data: u64| if data >> 31 & 1 != 0 { data & 0x7fff_ffff } else { old };
+                half(old & 0xffff_ffff, data & 0xffff_ffff) | half(old >> 32, data >> 32) << 32
+            });
+        }
+        _ => {
+            return Err(Stop::Unsupported("LDS instruction with two addresses, or of the global data share"));
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use super::lanes::{put, put_f32, raw};
 use super::wave::Wave;
-use super::{Done, Lanes, Stop, half, minmax};
+use super::{Done, Lanes, half, minmax};
 use crate::isa::decode::vop3p::Vop3p;
 use crate::isa::inst::{Inst, reg};
 
@@ -39,20 +39,47 @@ fn halves(w: &mut Wave, i: &Inst, float: bool, f: impl Fn([u16; 3]) -> u16) -> D
     put(w, i, &out)
 }
 
-/// A float operation on both halves, with clamp and MODE's denormals.
-fn floats(w: &mut Wave, i: &Inst, f: impl Fn(f64, f64, f64) -> u16) -> Done {
+/// A float operation on the bits of both halves, with clamp and MODE's denormals.
+pub fn float_bits(w: &mut Wave, i: &Inst, f: impl Fn([u16; 3]) -> u16) -> Done {
     let denormals = w.mode >> 6 & 3;
-    let dx10 = w.mode >> 8 & 1 != 0;
-    let clamp = i.mods.clamp;
-    let flush = |bits: u16, keep: bool| if !keep && bits & 0x7c00 == 0 { bits & 0x8000 } else { bits };
+    let finish = Finish::new(w, i);
     halves(w, i, true, |from| {
-        let [a, b, c] = from.map(|bits| half::to_f64(flush(bits, denormals & 1 != 0)));
-        let bits = flush(f(a, b, c), denormals & 2 != 0);
+        let from = from.map(|bits| flush(bits, denormals & 1 != 0));
+        finish.apply(f(from))
+    })
+}
+
+/// As [`float_bits`], on values.
+fn floats(w: &mut Wave, i: &Inst, f: impl Fn(f64, f64, f64) -> u16) -> Done {
+    float_bits(w, i, |from| {
+        let [a, b, c] = from.map(half::to_f64);
+        f(a, b, c)
+    })
+}
+
+fn flush(bits: u16, keep: bool) -> u16 {
+    if !keep && bits & 0x7c00 == 0 { bits & 0x8000 } else { bits }
+}
+
+/// What is done to a half-precision result: denormals as MODE says, clamp.
+struct Finish {
+    keep: bool,
+    dx10: bool,
+    clamp: bool,
+}
+
+impl Finish {
+    fn new(w: &Wave, i: &Inst) -> Finish {
+        Finish { keep: w.mode >> 7 & 1 != 0, dx10: w.mode >> 8 & 1 != 0, clamp: i.mods.clamp }
+    }
+
+    fn apply(&self, bits: u16) -> u16 {
+        let bits = flush(bits, self.keep);
         let value = half::to_f64(bits);
-        match clamp {
+        match self.clamp {
             false => bits,
             true if value.is_nan() => {
-                if dx10 {
+                if self.dx10 {
                     0
                 } else {
                     bits
@@ -60,6 +87,16 @@ fn floats(w: &mut Wave, i: &Inst, f: impl Fn(f64, f64, f64) -> u16) -> Done {
             }
             true => half::from_f64(if value > 0.0 { value.min(1.0) } else { 0.0 }),
         }
+    }
+}
+
+/// The destination with one half replaced by results.
+pub fn merge_half(w: &Wave, i: &Inst, out: &[u16; 64], high: bool) -> Lanes {
+    let finish = Finish::new(w, i);
+    let old = &w.vgpr[usize::from(i.dst - reg::VGPR)];
+    std::array::from_fn(|n| {
+        let bits = u32::from(finish.apply(out[n]));
+        if high { old[n] & 0xffff | bits << 16 } else { old[n] & 0xffff_0000 | bits }
     })
 }
 
@@ -82,12 +119,15 @@ fn unsigned(w: &mut Wave, i: &Inst, f: impl Fn(i64, i64, i64) -> i64) -> Done {
 }
 
 /// Source `n` of `v_fma_mix*` as f64 (exact): an f32, or one half as f16.
-fn mixed(w: &Wave, i: &Inst, n: usize) -> [f64; 64] {
+pub fn mixed(w: &Wave, i: &Inst, n: usize) -> [f64; 64] {
+    let keep = [w.mode >> 4 & 1 != 0, w.mode >> 6 & 1 != 0];
     raw(w, i, n).map(|bits| {
         let value = if i.mods.op_sel_hi >> n & 1 == 0 {
-            f64::from(f32::from_bits(bits))
+            let value = f32::from_bits(bits);
+            f64::from(if keep[0] { value } else { super::lanes::flush(value) })
         } else {
-            half::to_f64(if i.mods.op_sel >> n & 1 != 0 { (bits >> 16) as u16 } else { bits as u16 })
+            let bits = if i.mods.op_sel >> n & 1 != 0 { (bits >> 16) as u16 } else { bits as u16 };
+            half::to_f64(flush(bits, keep[1]))
         };
         let value = if i.mods.neg_hi >> n & 1 != 0 { value.abs() } else { value };
         if i.mods.neg >> n & 1 != 0 { -value } else { value }
@@ -130,7 +170,7 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3p) -> Done {
     match op {
         PkMadI16 => signed(w, i, |a, b, c| a * b + c),
         PkMadU16 => unsigned(w, i, |a, b, c| a * b + c),
-        PkMulLoU16 => halves(w, i, false, |[a, b, _]| a.wrapping_mul(b)),
+        PkMulLoU16 => unsigned(w, i, |a, b, _| a * b),
         PkAddI16 => signed(w, i, |a, b, _| a + b),
         PkSubI16 => signed(w, i, |a, b, _| a - b),
         PkAddU16 => unsigned(w, i, |a, b, _| a + b),
@@ -154,16 +194,10 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3p) -> Done {
             put_f32(w, i, super::float::fma32(&single(a), &single(b), &single(c)))
         }
         FmaMixloF16 | FmaMixhiF16 => {
-            if i.mods.clamp {
-                return Err(Stop::Unsupported("clamp of v_fma_mix to f16"));
-            }
             let (a, b, c) = (mixed(w, i, 0), mixed(w, i, 1), mixed(w, i, 2));
-            let old = w.vgpr[usize::from(i.dst - reg::VGPR)];
-            let out = std::array::from_fn(|n| {
-                let bits = u32::from(half::fma(a[n], b[n], c[n]));
-                if op == FmaMixloF16 { old[n] & 0xffff_0000 | bits } else { old[n] & 0xffff | bits << 16 }
-            });
-            put(w, i, &out)
+            let out = std::array::from_fn(|n| half::fma(a[n], b[n], c[n]));
+            let merged = merge_half(w, i, &out, op == FmaMixhiF16);
+            put(w, i, &merged)
         }
         Dot2F32F16 => {
             let [a, b, c] = sources(w, i);

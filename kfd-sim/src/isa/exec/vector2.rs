@@ -2,7 +2,7 @@
 
 use super::lanes::{self, bits, f16s, f32s, flush, put, put_f16, put_f32, put_mask, put16, raw};
 use super::wave::Wave;
-use super::{Done, Lanes, Stop, float, half, minmax};
+use super::{Done, Lanes, float, half, minmax, saturate};
 use crate::isa::decode::vop2::Vop2;
 use crate::isa::inst::{Inst, reg};
 
@@ -47,9 +47,6 @@ fn half2(w: &mut Wave, i: &Inst, f: impl Fn(f64, f64) -> f64) -> Done {
 /// Addition or subtraction with carry out (and in).
 #[inline]
 fn carry(w: &mut Wave, i: &Inst, with_in: bool, f: impl Fn(u32, u32, u32) -> (u32, bool)) -> Done {
-    if i.mods.clamp {
-        return Err(Stop::Unsupported("integer clamp"));
-    }
     let (a, b) = (raw(w, i, 0), raw(w, i, 1));
     let mask = if with_in { lanes::carry_in(w, i) } else { 0 };
     let mut out: Lanes = [0; 64];
@@ -82,11 +79,11 @@ fn accumulate(w: &mut Wave, i: &Inst, op: Vop2) -> Done {
     if matches!(op, MacF16 | MadmkF16 | MadakF16) {
         let (a, b) = (f16s(w, i, 0), f16s(w, i, 1));
         let constant = half::to_f64(i.literal as u16);
-        let old = w.vgpr[usize::from(i.dst - reg::VGPR)];
+        let old = lanes::old_f16(w, i);
         // Not fused: the product is rounded to half precision first.
         let mad = |a: f64, b: f64, c: f64| half::from_f64(half::to_f64(half::from_f64(a * b)) + c);
         let out = std::array::from_fn(|n| match op {
-            MacF16 => mad(a[n], b[n], half::to_f64(old[n] as u16)),
+            MacF16 => mad(a[n], b[n], half::to_f64(old[n])),
             MadmkF16 => mad(a[n], constant, b[n]),
             _ => mad(a[n], b[n], constant),
         });
@@ -114,6 +111,11 @@ fn accumulate(w: &mut Wave, i: &Inst, op: Vop2) -> Done {
 /// Executes a VOP2 opcode.
 pub fn execute(w: &mut Wave, i: &Inst, op: Vop2) -> Done {
     use Vop2::*;
+    if i.mods.clamp
+        && let Some(done) = saturate::execute(w, i)
+    {
+        return done;
+    }
     match op {
         CndmaskB32 => {
             let mask = lanes::carry_in(w, i);

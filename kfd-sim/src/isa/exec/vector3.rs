@@ -7,7 +7,7 @@ use super::lanes::{
 use super::minmax::{self, Float};
 use super::vector1::{norm_i16, norm_u16};
 use super::wave::Wave;
-use super::{Done, Stop, divide, float, half};
+use super::{Done, Stop, divide, float, half, media, saturate};
 use crate::isa::decode::vop3::Vop3;
 use crate::isa::inst::{Inst, Ty, reg};
 
@@ -33,19 +33,11 @@ fn int2(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32) -> u32) -> Done {
     put(w, i, &out)
 }
 
-/// As `int2`, for opcodes with a saturating form.
-#[inline]
-fn saturating(w: &mut Wave, i: &Inst, wrap: impl Fn(i32, i32) -> i32, sat: impl Fn(i32, i32) -> i32) -> Done {
-    let (a, b) = (raw(w, i, 0), raw(w, i, 1));
-    let f =
-        |a: u32, b: u32| if i.mods.clamp { sat(a as i32, b as i32) } else { wrap(a as i32, b as i32) } as u32;
-    put(w, i, &std::array::from_fn(|n| f(a[n], b[n])))
-}
-
 #[inline]
 fn short(w: &mut Wave, i: &Inst, f: impl Fn(u16, u16, u16) -> u16) -> Done {
     super::lanes::no_clamp(i)?;
-    let (a, b, c) = (raw(w, i, 0), raw(w, i, 1), raw(w, i, 2));
+    let third = if i.info.src.len() == 3 { raw(w, i, 2) } else { [0; 64] };
+    let (a, b, c) = (raw(w, i, 0), raw(w, i, 1), third);
     put16(w, i, &std::array::from_fn(|n| u32::from(f(a[n] as u16, b[n] as u16, c[n] as u16))))
 }
 
@@ -119,6 +111,11 @@ fn lane_select(w: &Wave, i: &Inst) -> Result<usize, Stop> {
 /// Executes a VOP3 opcode.
 pub fn execute(w: &mut Wave, i: &Inst, op: Vop3) -> Done {
     use Vop3::*;
+    if i.mods.clamp
+        && let Some(done) = saturate::execute(w, i)
+    {
+        return done;
+    }
     match op {
         FmaF32 => {
             let (a, b, c) = (f32s(w, i, 0), f32s(w, i, 1), f32s(w, i, 2));
@@ -131,7 +128,8 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3) -> Done {
         // Not fused, and denormals are flushed whatever MODE says.
         MadF32 => single(w, i, |a, b, c| flush(flush(flush(a) * flush(b)) + flush(c))),
         MadLegacyF32 => single(w, i, |a, b, c| {
-            let product = if a == 0.0 || b == 0.0 { 0.0 } else { flush(flush(a) * flush(b)) };
+            let (a, b) = (flush(a), flush(b));
+            let product = if a == 0.0 || b == 0.0 { 0.0 } else { flush(a * b) };
             flush(product + flush(c))
         }),
         MadI32I24 => int3(w, i, |a, b, c| (sext24(a).wrapping_mul(sext24(b)) as u32).wrapping_add(c)),
@@ -272,18 +270,10 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3) -> Done {
             let clamp = |value: u32| (value as i32).clamp(-32768, 32767) as u32 & 0xffff;
             clamp(a) | clamp(b) << 16
         }),
-        AddI32 => saturating(w, i, i32::wrapping_add, i32::saturating_add),
-        SubI32 => saturating(w, i, i32::wrapping_sub, i32::saturating_sub),
-        AddI16 | SubI16 => {
-            let (a, b) = (raw(w, i, 0), raw(w, i, 1));
-            let f = match (op, i.mods.clamp) {
-                (AddI16, false) => i16::wrapping_add,
-                (AddI16, true) => i16::saturating_add,
-                (_, false) => i16::wrapping_sub,
-                (_, true) => i16::saturating_sub,
-            };
-            put16(w, i, &std::array::from_fn(|n| u32::from(f(a[n] as i16, b[n] as i16) as u16)))
-        }
+        AddI32 => int2(w, i, u32::wrapping_add),
+        SubI32 => int2(w, i, u32::wrapping_sub),
+        AddI16 => short(w, i, |a, b, _| a.wrapping_add(b)),
+        SubI16 => short(w, i, |a, b, _| a.wrapping_sub(b)),
         PackB32F16 => {
             let (a, b) = (f16_bits(w, i, 0), f16_bits(w, i, 1));
             put(w, i, &std::array::from_fn(|n| u32::from(a[n]) | u32::from(b[n]) << 16))
@@ -305,7 +295,7 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vop3) -> Done {
         }
         FmaF16 | FmaLegacyF16 => half3(w, i, half::fma),
         CubeidF32 | CubescF32 | CubetcF32 | CubemaF32 | CvtPkU8F32 | CvtPkaccumU8F32 | QsadPkU16U8
-        | MqsadPkU16U8 | MqsadU32U8 | TrigPreopF64 => Err(Stop::Unsupported("not implemented")),
+        | MqsadPkU16U8 | MqsadU32U8 | TrigPreopF64 => media::execute(w, i, op),
     }
 }
 

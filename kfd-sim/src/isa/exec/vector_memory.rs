@@ -10,7 +10,6 @@ use super::{Cache, Done, Env, Stop};
 use crate::isa::decode::flat::{Flat, SADDR_OFF};
 use crate::isa::decode::mubuf::Mubuf;
 use crate::isa::inst::{Inst, Segment, reg};
-use crate::memory::Access;
 
 /// What a load or store moves.
 #[derive(Clone, Copy, Debug)]
@@ -210,8 +209,21 @@ fn atomic_lane(
     let old = match place {
         Place::Lds(offset) => env.lds.update(offset, bits, |old| rmw.apply(old, data, compare, bits))?,
         Place::Global(va) => env.port.atomic(va, bits, rmw, data, compare)?,
-        // Private to the lane, and possibly split by the swizzle.
-        Place::Scratch(_) => return Err(Stop::Unsupported("atomic on scratch")),
+        // Private to the lane, and possibly split by the swizzle: nobody can come between the parts.
+        Place::Scratch(offset) => {
+            if !offset.is_multiple_of(u64::from(bits / 8)) {
+                return Err(Stop::Unaligned(offset, bits / 8));
+            }
+            let mut old = 0;
+            for n in 0..bits / 32 {
+                old |= u64::from(load(w, env, advance(place, 4 * n), lane, 4)?) << (32 * n);
+            }
+            let new = rmw.apply(old, data, compare, bits);
+            for n in 0..bits / 32 {
+                store(w, env, advance(place, 4 * n), lane, 4, (new >> (32 * n)) as u32)?;
+            }
+            old
+        }
     };
     env.port.read += u64::from(bits / 8);
     env.port.written += u64::from(bits / 8);
@@ -297,45 +309,6 @@ macro_rules! kinds {
 kinds!(flat_kind, Flat);
 kinds!(buffer_kind, Mubuf);
 
-/// Single-dword loads and stores of global memory: when one check serves all lanes, or when caches make a check of each
-/// lane cheap. False: nothing was done.
-fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> Result<bool, Stop> {
-    let exec = w.exec();
-    let bytes = 4 * u64::from(exec.count_ones());
-    match kind {
-        Kind::Load(Unit::Dwords(1)) => {
-            let block = env.port.block(vas, exec, Access::Read);
-            let dst = &mut w.vgpr[usize::from(i.dst - reg::VGPR)];
-            match block {
-                Some(block) => lanes_of(exec).for_each(|lane| dst[lane] = block.load(vas[lane])),
-                None if env.port.cached() => {
-                    for lane in lanes_of(exec) {
-                        dst[lane] = env.port.load32(vas[lane])?;
-                    }
-                }
-                None => return Ok(false),
-            }
-            env.port.read += bytes;
-        }
-        Kind::Store(Unit::Dwords(1)) => {
-            let block = env.port.block(vas, exec, Access::Write);
-            let src = &w.vgpr[usize::from(i.src[1] - reg::VGPR)];
-            match block {
-                Some(block) => lanes_of(exec).for_each(|lane| block.store(vas[lane], src[lane])),
-                None if env.port.cached() => {
-                    for lane in lanes_of(exec) {
-                        env.port.store32(vas[lane], src[lane])?;
-                    }
-                }
-                None => return Ok(false),
-            }
-            env.port.written += bytes;
-        }
-        _ => return Ok(false),
-    }
-    Ok(true)
-}
-
 /// A load with GLC reads what is behind the L1.
 fn reload(i: &Inst, kind: &Kind, vas: &[u64; 64], exec: u64, env: &mut Env) {
     if let Kind::Load(unit) = kind
@@ -385,9 +358,6 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
             })
         };
         reload(i, &kind, &vas, w.exec(), env);
-        if dwords_at_once(w, i, &kind, &vas, env)? {
-            return stored(w, i, &kind, env);
-        }
     }
     for lane in lanes_of(w.exec()) {
         let low = u64::from(w.vgpr[at][lane]);
@@ -468,6 +438,49 @@ impl Resource {
     }
 }
 
+/// A misaligned load or store of a swizzled buffer: its bytes lie apart.
+fn byte_by_byte(
+    w: &mut Wave,
+    i: &Inst,
+    kind: &Kind,
+    env: &mut Env,
+    address: impl Fn(u32) -> Option<u64>,
+    lane: usize,
+) -> Done {
+    let at = usize::from(i.dst - reg::VGPR);
+    match *kind {
+        Kind::Load(unit) => {
+            let mut bytes = [0u8; 16];
+            for (n, byte) in bytes.iter_mut().enumerate().take(unit.bytes() as usize) {
+                *byte = address(n as u32).map_or(Ok(0), |va| env.port.load8(va))?;
+            }
+            let word = |n: usize| u32::from_le_bytes(bytes[4 * n..4 * n + 4].try_into().expect("4 bytes"));
+            match unit {
+                Unit::Dwords(count) => {
+                    (0..usize::from(count)).for_each(|n| w.vgpr[at + n][lane] = word(n));
+                }
+                Unit::Small(len, signed, half) => {
+                    let old = &mut w.vgpr[at][lane];
+                    *old = merge_half(*old, extend(word(0), len, signed), half);
+                }
+            }
+            env.port.read += unit.bytes();
+        }
+        Kind::Store(unit) => {
+            let shift = if let Unit::Small(_, _, Some(true)) = unit { 16 } else { 0 };
+            for n in 0..unit.bytes() as u32 {
+                let value = w.vgpr[at + n as usize / 4][lane] >> (shift + 8 * (n % 4));
+                if let Some(va) = address(n) {
+                    env.port.store8(va, value as u8)?;
+                }
+            }
+            env.port.written += unit.bytes();
+        }
+        Kind::Atomic(_, bits) => return Err(Stop::Unaligned(address(0).unwrap_or(0), bits / 8)),
+    }
+    Ok(())
+}
+
 /// Executes a MUBUF opcode.
 pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
     if matches!(op, Mubuf::Wbinvl1 | Mubuf::Wbinvl1Vol) {
@@ -490,7 +503,15 @@ pub fn buffer(w: &mut Wave, i: &Inst, op: Mubuf, env: &mut Env) -> Done {
             Kind::Atomic(_, bits) => (1, bits / 8),
         };
         if resource.swizzled && !offset.is_multiple_of(u64::from(len)) {
-            return Err(Stop::Unsupported("misaligned access to a swizzled buffer"));
+            byte_by_byte(
+                w,
+                i,
+                &kind,
+                env,
+                |byte| resource.address(index, offset + u64::from(byte), soffset, 1, lane),
+                lane,
+            )?;
+            continue;
         }
         for n in 0..count {
             let offset = offset + 4 * u64::from(n);

@@ -165,7 +165,4 @@ fn scalar_memory() {
     go(&mut w, &m, &[smem("s_memtime") | 50 << 6, 0]);
     assert_eq!(w.pair(50), 77);
     go(&mut w, &m, &[smem("s_dcache_wb"), 0]);
-    let scratch =
-        execute(&mut w, &mut Lds::new(0), &m.space, &[smem("s_atomic_add") | 1 << 17 | 40 << 6 | 1, 0]);
-    assert!(matches!(scratch, Err(Stop::Unsupported(_))));
 }

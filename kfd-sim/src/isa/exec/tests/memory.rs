@@ -72,7 +72,7 @@ fn lds_loads_and_stores_of_every_width() {
 }
 
 #[test]
-fn permutes() {
+pub fn permutes() {
     let (mut w, mut lds) = (wave(), Lds::new(0));
     w.vgpr[2] = std::array::from_fn(|lane| (63 - lane as u32) * 4);
     w.vgpr[4] = std::array::from_fn(|lane| lane as u32 + 100);

@@ -3,20 +3,35 @@
 mod buffer;
 mod caches;
 mod coverage;
+mod fast;
 mod memory;
+mod memory_ops;
+mod precise;
+mod rest;
 mod scalar;
+mod soft;
 mod vector;
 mod wide;
 
 use super::lds::Lds;
 use super::memory::Port;
 use super::wave::{State, Wave};
-use super::{Apertures, Env, Stop, step};
-use crate::caches::Caches;
+use super::{Apertures, Env, Handler, Stop, step};
+use crate::caches::{Caches, SharedCaches};
 use crate::isa::decode::{self, decode};
 use crate::isa::inst::{Inst, Ty};
 use crate::isa::workgroup::ExecStats;
 use crate::memory::AddressSpace;
+
+thread_local! {
+    /// Opcodes compared with an independent computation in this thread.
+    static CHECKED: std::cell::RefCell<std::collections::BTreeSet<String>> = const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
+}
+
+/// Notes that an opcode has been compared with an independent computation.
+pub fn checked(name: &str) {
+    CHECKED.with_borrow_mut(|names| names.insert(name.to_owned()));
+}
 
 /// A wave with all lanes on and no denormals flushed.
 pub fn wave() -> Wave {
@@ -55,17 +70,28 @@ pub fn execute_through(
     caches: Option<Caches>,
     words: &[u32],
 ) -> Result<ExecStats, Stop> {
-    let inst = decode(words).unwrap_or_else(|error| panic!("{words:x?}: {error}"));
     let mut stats = ExecStats::default();
+    let caches = caches.map(|caches| SharedCaches::new(caches, false));
     let mut env = Env {
-        port: Port::new(space, caches),
+        port: Port::new(space, caches.as_ref()),
         lds,
         stats: &mut stats,
         clock: &|| 77,
         apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+        interrupts: &mut Vec::new(),
     };
-    step(wave, &inst, &mut env)?;
+    step_decoded(wave, words, &mut env)?;
+    drop(env);
     Ok(stats)
+}
+
+/// Decodes and executes one instruction.
+pub fn step_decoded(wave: &mut Wave, words: &[u32], env: &mut Env) -> Result<(), Stop> {
+    let inst = decode(words).unwrap_or_else(|error| panic!("{words:x?}: {error}"));
+    if let Some(why) = inst.refused() {
+        return Err(Stop::Unsupported(why));
+    }
+    step(wave, &inst, Handler::of(&inst), env)
 }
 
 /// Executes one instruction that reaches no memory.

@@ -5,6 +5,7 @@ use crate::isa::inst::reg;
 
 /// Runs a VOP3 form over three rounds of 64 lanes and compares the destination (as wide as it is) with `want`.
 fn check(name: &str, want: impl Fn(u64, u64, u64) -> u64) {
+    checked(name);
     let (_, src, dst) = vop3_code(name);
     let mask = |ty: Ty, value: u64| match ty {
         Ty::B64 | Ty::I64 | Ty::F64 => value,
@@ -44,7 +45,7 @@ fn bit(value: u64, n: u64) -> u64 {
 }
 
 #[test]
-fn integer_arithmetic() {
+pub fn integer_arithmetic() {
     check("v_add_u32", |a, b, _| a + b);
     check("v_sub_u32", |a, b, _| a.wrapping_sub(b));
     check("v_subrev_u32", |a, b, _| b.wrapping_sub(a));
@@ -90,7 +91,7 @@ fn integer_arithmetic() {
 }
 
 #[test]
-fn shifts_and_bits() {
+pub fn shifts_and_bits() {
     check("v_lshlrev_b32", |a, b, _| b << (a % 32));
     check("v_lshrrev_b32", |a, b, _| b >> (a % 32));
     check("v_ashrrev_i32", |a, b, _| (s(b) >> (a % 32)) as u64);
@@ -152,7 +153,7 @@ fn shifts_and_bits() {
 }
 
 #[test]
-fn minima_and_maxima() {
+pub fn minima_and_maxima() {
     let middle = |mut v: [i64; 3]| {
         v.sort();
         v[1] as u64
@@ -208,7 +209,7 @@ fn integer(value: f32, low: f64, high: f64) -> f32 {
 }
 
 #[test]
-fn float_arithmetic() {
+pub fn float_arithmetic() {
     check_f32("v_add_f32", |a, b, _| (f64::from(a) + f64::from(b)) as f32);
     check_f32("v_sub_f32", |a, b, _| (f64::from(a) - f64::from(b)) as f32);
     check_f32("v_subrev_f32", |a, b, _| (f64::from(b) - f64::from(a)) as f32);
@@ -269,7 +270,7 @@ fn float_arithmetic() {
 }
 
 #[test]
-fn transcendental_functions_are_within_one_ulp() {
+pub fn transcendental_functions_are_within_one_ulp() {
     for (name, f) in [
         ("v_exp_f32", f64::exp2 as fn(f64) -> f64),
         ("v_log_f32", f64::log2),
@@ -289,7 +290,7 @@ fn transcendental_functions_are_within_one_ulp() {
 }
 
 #[test]
-fn denormals_follow_mode() {
+pub fn denormals_follow_mode() {
     let tiny = 0x0000_1234;
     for (mode, source, result) in [(0x300, 0, 0), (0x310, tiny, 0), (0x320, 0, 0), (0x330, tiny, tiny)] {
         let mut w = wave();
@@ -306,7 +307,7 @@ fn denormals_follow_mode() {
 }
 
 #[test]
-fn carries_and_borrows() {
+pub fn carries_and_borrows() {
     for name in [
         "v_add_co_u32",
         "v_sub_co_u32",
@@ -315,6 +316,7 @@ fn carries_and_borrows() {
         "v_subb_co_u32",
         "v_subbrev_co_u32",
     ] {
+        checked(name);
         let (a, b) = (inputs(64, 3), inputs(64, 4));
         let mut w = wave();
         for lane in 0..64 {
@@ -342,9 +344,10 @@ fn carries_and_borrows() {
 }
 
 #[test]
-fn every_compare() {
+pub fn every_compare() {
     use crate::isa::decode::vopc::Vopc;
     for (_, _, info) in Vopc::TABLE.iter().filter(|row| !row.2.name.contains("class")) {
+        checked(info.name);
         let parts: Vec<&str> = info.name.split('_').collect();
         let (condition, ty) = (parts[2], parts[3]);
         let [a, b] = [8, 9].map(|seed| {
@@ -411,7 +414,7 @@ fn every_compare() {
 }
 
 #[test]
-fn float_classes() {
+pub fn float_classes() {
     let kinds: [(u32, u32); 10] = [
         (0x7f80_0001, 0),
         (0x7fc0_0000, 1),
@@ -434,7 +437,7 @@ fn float_classes() {
 }
 
 #[test]
-fn lanes_read_write_and_count() {
+pub fn lanes_read_write_and_count() {
     let mut w = wave();
     w.vgpr[2] = std::array::from_fn(|lane| lane as u32 * 10);
     w.sgpr[5] = 9;
@@ -454,7 +457,7 @@ fn lanes_read_write_and_count() {
 }
 
 #[test]
-fn sub_dword_selections() {
+pub fn sub_dword_selections() {
     let mut w = wave();
     w.vgpr[2] = [0x8899_aabb; 64];
     w.vgpr[4] = [0x1122_3344; 64];
@@ -474,7 +477,7 @@ fn sub_dword_selections() {
 }
 
 #[test]
-fn data_parallel_moves() {
+pub fn data_parallel_moves() {
     let lane_of = |ctrl: u32, rows: u32, bound: u32| {
         let mut w = wave();
         w.vgpr[2] = std::array::from_fn(|lane| lane as u32);
@@ -496,7 +499,7 @@ fn data_parallel_moves() {
 }
 
 #[test]
-fn modifiers_of_floats() {
+pub fn modifiers_of_floats() {
     let value = |words: [u32; 2], x: f32| {
         let mut w = wave();
         w.mode = 0x3c0;

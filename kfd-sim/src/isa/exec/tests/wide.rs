@@ -38,7 +38,7 @@ fn check64(name: &str, want: impl Fn(f64, f64, f64) -> f64) {
 }
 
 #[test]
-fn double_precision() {
+pub fn double_precision() {
     check64("v_add_f64", |a, b, _| a + b);
     check64("v_mul_f64", |a, b, _| a * b);
     check64("v_fma_f64", f64::mul_add);
@@ -107,7 +107,7 @@ fn ldexp_reference(x: f64, n: i32) -> f64 {
 }
 
 #[test]
-fn conversions_between_widths() {
+pub fn conversions_between_widths() {
     for x in doubles(77).into_iter().chain(doubles(78)) {
         let mut w = wave();
         set(&mut w, 2, 0, x.to_bits());
@@ -148,7 +148,7 @@ fn conversions_between_widths() {
 }
 
 /// Words of a VOP3P instruction on v2, v4, v6 into v8, both halves in order.
-fn packed_words(name: &str) -> ([u32; 2], usize) {
+pub fn packed_words(name: &str) -> ([u32; 2], usize) {
     let row = decode::vop3p::Vop3p::TABLE.iter().find(|row| row.2.name == name).expect(name);
     let count = row.2.src.len();
     let sources =
@@ -157,6 +157,7 @@ fn packed_words(name: &str) -> ([u32; 2], usize) {
 }
 
 fn check_packed(name: &str, want: impl Fn(u16, u16, u16) -> u16) {
+    checked(name);
     let [a, b, c] = [3, 5, 7].map(|seed| inputs(64, seed));
     let mut w = wave();
     for lane in 0..64 {
@@ -179,7 +180,7 @@ fn check_packed(name: &str, want: impl Fn(u16, u16, u16) -> u16) {
 }
 
 #[test]
-fn packed_integers() {
+pub fn packed_integers() {
     check_packed("v_pk_add_u16", u16_op(|a, b| a + b));
     check_packed("v_pk_sub_u16", |a, b, _| a.wrapping_sub(b));
     check_packed("v_pk_add_i16", u16_op(|a, b| a + b));
@@ -201,7 +202,7 @@ fn u16_op(f: impl Fn(u64, u64) -> u64) -> impl Fn(u16, u16, u16) -> u16 {
 }
 
 #[test]
-fn half_precision_arithmetic() {
+pub fn half_precision_arithmetic() {
     // All pairs of some halves, in both the scalar and the packed form.
     let values: [u16; 8] = [0, 0x3c00, 0xbe00, 0x0001, 0x83ff, 0x7bff, 0x3555, 0x4900];
     type Form = (&'static str, &'static str, fn(f64, f64) -> f64);
@@ -235,7 +236,7 @@ fn half_precision_arithmetic() {
 }
 
 #[test]
-fn dot_products_and_mixed_fma() {
+pub fn dot_products_and_mixed_fma() {
     let dots: [(&str, u32, bool); 6] = [
         ("v_dot2_i32_i16", 16, true),
         ("v_dot2_u32_u16", 16, false),
@@ -245,6 +246,7 @@ fn dot_products_and_mixed_fma() {
         ("v_dot8_u32_u4", 4, false),
     ];
     for (name, width, signed) in dots {
+        checked(name);
         let [a, b, c] = [21, 22, 23].map(|seed| inputs(64, seed));
         let mut w = wave();
         for lane in 0..64 {
