@@ -6,13 +6,14 @@
 //! a GPU fault, so the running kernel stops at its next access. The command processor then takes the page out of the GPU's page tables, undoes what
 //! the handler did and stops the queue with a memory fault ([`AddressSpace::take_lost`](crate::memory::AddressSpace::take_lost)).
 //!
-//! Only threads that have entered ([`enter`]) are handled so: those that execute packets. For all others, and for addresses that do not belong to
+//! Only threads that are inside ([`enter`]) are handled so: those that execute packets. For all others, and for addresses that do not belong to
 //! GPU mappings, the handlers that were there before are called. They are installed with the first queue; a program that replaces them later, and
 //! does not call the earlier ones, is back to a crash.
 //!
 //! Memory ordering: a thread's notes are read by itself, or by a thread that has waited for it.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -135,13 +136,23 @@ thread_local! {
     static ENTERED: Cell<Option<Entered>> = const { Cell::new(None) };
 }
 
-/// This thread executes packets in an address space until it ends: its faults are the GPU's. `generation` moves when a page is
-/// missing, so that cached translations are looked up again.
-///
-/// # Safety
-/// Both must outlive the thread.
-pub(crate) unsafe fn enter(lost: *const Lost, generation: *const AtomicU64) {
-    ENTERED.with(|entered| entered.set(Some(Entered { lost, generation })));
+/// As long as it lives, this thread's faults are the GPU's. It ends where it began, on one thread.
+pub(crate) struct Inside<'a> {
+    before: Option<Entered>,
+    borrowed: PhantomData<(&'a Lost, *const ())>,
+}
+
+/// This thread executes packets in an address space. `generation` moves when a page is missing, so that cached translations are looked up
+/// again.
+pub(crate) fn enter<'a>(lost: &'a Lost, generation: &'a AtomicU64) -> Inside<'a> {
+    let before = ENTERED.replace(Some(Entered { lost, generation }));
+    Inside { before, borrowed: PhantomData }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        ENTERED.set(self.before);
+    }
 }
 
 static INSTALLED: Once = Once::new();
@@ -167,7 +178,7 @@ pub(crate) fn install() {
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     if let Ok(Some(entered)) = ENTERED.try_with(Cell::get) {
-        // SAFETY: the kernel passes valid structures; the entered pointers outlive the thread by `enter`'s contract.
+        // SAFETY: the kernel passes valid structures; the pointers are borrowed by the `Inside` that set them.
         let handled = unsafe {
             let write =
                 (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_ERR as usize] & 2 != 0;

@@ -3,7 +3,7 @@
 //! A virtual address is valid from MAP_MEMORY_TO_GPU until UNMAP; everything else is a GPU fault. Any thread may call
 //! anything here. Spans may be cached as long as [`AddressSpace::generation`] has not moved.
 
-use crate::guard::{self, Lost};
+use crate::guard::{self, Inside, Lost};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -165,14 +165,10 @@ impl AddressSpace {
         if permitted { Ok(*span) } else { Err(fault(FaultCause::NotPermitted)) }
     }
 
-    /// This thread executes packets in this address space until it ends: memory that its owner has taken away becomes a
-    /// memory fault of the GPU (see `guard.rs`).
-    ///
-    /// # Safety
-    /// The address space must outlive the thread.
-    pub(crate) unsafe fn enter(&self) {
-        // SAFETY: by this function's contract.
-        unsafe { guard::enter(&raw const self.lost, &raw const self.generation) };
+    /// This thread executes packets in this address space: memory that its owner has taken away becomes a memory fault of the
+    /// GPU (see `guard.rs`).
+    pub(crate) fn enter(&self) -> Inside<'_> {
+        guard::enter(&self.lost, &self.generation)
     }
 
     /// If host memory was found missing since the last call: takes its pages out of the page tables, and says which access

@@ -20,6 +20,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "the driver interface's version, such as 1.14; unset or auto: what the loaded runtime needs",
     ),
     ("KFD_SIM_RACES", "1: report two dispatches that touch the same bytes without order between them"),
+    ("KFD_SIM_THREADS", "host threads that run the workgroups of a dispatch; unset: one for each processor"),
     ("KFD_SIM_LOG", "1: write every ioctl to standard error"),
     (
         "KFD_SIM_EVENTS",

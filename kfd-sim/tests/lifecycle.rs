@@ -4,6 +4,7 @@
 
 mod support;
 
+use kfd_sim::caches::RaceKind;
 use std::ffi::c_void;
 use std::fs;
 use std::io::Read;
@@ -68,6 +69,7 @@ fn scenario() {
         "exit" => exit(&rocr),
         "exec" => exec(&rocr),
         "gone" => gone(&rocr),
+        "race" => race(&rocr),
         other => panic!("no scenario {other}"),
     }
 }
@@ -333,7 +335,7 @@ fn fork(rocr: &Rocr) {
     let set = Set::new(rocr);
     let done = set.pending();
     let kfd = fs::File::open("/dev/kfd").unwrap();
-    for what in 0..3 {
+    for what in 0..5 {
         // SAFETY: the child calls only what may be called between fork and exec, and our own hooks, which may.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -347,6 +349,10 @@ fn fork(rocr: &Rocr) {
                         libc::execvp(arguments[0], arguments.as_ptr());
                         libc::_exit(1);
                     }
+                    // The handlers of the runtime and of the simulator run.
+                    2 => libc::exit(0),
+                    // The runtime's descriptors are the parent's.
+                    3 => libc::_exit(i32::from(rocr.queue(64).is_ok())),
                     _ => {
                         let mut version = [0u32; 2];
                         let answer = libc::ioctl(
@@ -406,6 +412,44 @@ fn exec(rocr: &Rocr) {
 fn a_program_ends_with_work_pending() {
     succeed("exit", &[]);
     succeed("exec", &[]);
+}
+
+fn race(rocr: &Rocr) {
+    let set = Set::new(rocr);
+    let processor = device().processor().clone();
+    let kernel = rocr.kernel("fault.co", "store_to");
+    empty(rocr, set.queue);
+    let queue = processor.dispatch_log().last().expect("the empty kernel").queue;
+    // SAFETY: the kernel's arguments (address, value) in memory of our own.
+    unsafe { set.kernarg.cast::<[u64; 2]>().write([set.flag.as_ptr() as u64, 7]) };
+    for (barrier, expected) in [(0, 1), (1 << 8, 0)] {
+        processor.clear_races();
+        processor.stall_queue(queue).unwrap();
+        let done = rocr.signal(2);
+        for _ in 0..2 {
+            // SAFETY: a queue of our own with room.
+            unsafe { rocr.dispatch_with(set.queue, barrier, kernel, set.kernarg.cast(), done) };
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        processor.resume_queue(queue).unwrap();
+        assert_eq!(rocr.wait_below(done, 1), 0);
+        let races = processor.races();
+        assert_eq!(races.len(), expected, "{races:?}");
+        for race in races {
+            assert_eq!(
+                (race.address, race.run, race.kind),
+                (set.flag.as_ptr() as u64, 4, RaceKind::WriteWrite)
+            );
+            assert_eq!((race.first.queue, race.first.index + 1), (queue, race.second.index));
+            assert_eq!(race.first.kernel.as_deref(), Some("store_to"));
+        }
+    }
+    assert_eq!(rocr.hsa_shut_down(), 0);
+}
+
+#[test]
+fn a_missing_barrier_bit_is_a_race() {
+    succeed("race", &[("KFD_SIM_RACES", "1")]);
 }
 
 static FAULT: AtomicU64 = AtomicU64::new(0);

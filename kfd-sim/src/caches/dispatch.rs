@@ -193,7 +193,7 @@ impl DispatchCache {
     /// The page as the view has it.
     fn read(&mut self, l2: &mut L2, page: u64, target: &Target) -> Arc<Page> {
         let known = {
-            let pages = self.view.pages.lock().expect("one thread");
+            let pages = self.view.pages.lock().expect("one thread at a time");
             if pages.len() < MOST_PAGES { Ok(pages.get(&page).cloned()) } else { Err(()) }
         };
         if known.is_err() {
@@ -205,7 +205,7 @@ impl DispatchCache {
             return known;
         }
         let read = l2.fetch(page, target, Reader { launch: self.launch, view: self.view.commit });
-        self.view.pages.lock().expect("one thread").insert(page, read.clone());
+        self.view.pages.lock().expect("one thread at a time").insert(page, read.clone());
         read
     }
 

@@ -18,7 +18,7 @@ use super::races::{QueueOrder, Races};
 use super::scratch::ScratchSlots;
 use super::signal;
 use crate::caches::{DispatchCache, L2, QueueCache, RacingDispatch};
-use crate::isa::{CodeCache, Launch, LaunchDesc, LaunchError, ScratchDesc};
+use crate::isa::{Launch, LaunchDesc, LaunchError, ScratchDesc};
 use crate::journal::Event;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
 use crate::plan::Fault;
@@ -231,7 +231,7 @@ impl AqlQueue {
                     error => Stop::Error(QueueError::VendorPacket, error.to_string()),
                 })?;
                 if actions.invalidate_code {
-                    device.cache = CodeCache::default();
+                    device.crew.forget_code();
                 }
                 if let Some(races) = &device.races {
                     self.order.take(races, self.next, packet.barrier_bit());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::api::{HardwareQueue, QueueDesc};
 use super::aql::QueueError;
 use super::clock::GpuClock;
+use super::crew::Crew;
 use super::cu_mask::CuMask;
 use super::dispatch::Dispatch;
 use super::dispatcher::Dispatcher;
@@ -16,7 +17,6 @@ use super::log::Record;
 use super::names::KernelNames;
 use super::races::Races;
 use crate::caches::L2;
-use crate::isa::CodeCache;
 use crate::memory::{AddressSpace, MemoryFault};
 use crate::ports::Interrupts;
 use crate::timing::TimingModel;
@@ -69,7 +69,7 @@ pub(crate) struct Device {
     pub model: Arc<dyn TimingModel>,
     pub record: Arc<Mutex<Record>>,
     pub dispatcher: Dispatcher,
-    pub cache: CodeCache,
+    pub crew: Crew,
     pub names: KernelNames,
     pub events: BinaryHeap<Reverse<Event>>,
     pub seq: u64,

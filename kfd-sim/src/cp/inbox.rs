@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Trace(bool),
     Stepping(bool),
     Permit { id: u32, packets: u64 },
+    Threads(usize),
     Fence,
     Stop,
 }

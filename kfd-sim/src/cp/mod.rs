@@ -1,6 +1,6 @@
 //! The command processor: queues, packets, signals and time of the simulated GPU.
 //!
-//! One thread, started with the first queue, owns every queue. It polls doorbells, orders packets as the HSA specification
+//! One thread, started with the first queue, owns every queue; others help it to run the workgroups of long kernels. It polls doorbells, orders packets as the HSA specification
 //! says, executes kernels in slices and lets each packet complete when its GPU time has come. The methods here may be called
 //! from any thread; those that change queues return when the device has taken the change.
 //!
@@ -12,6 +12,7 @@ mod aql;
 mod aql_queue;
 mod clock;
 mod common;
+mod crew;
 mod cu_mask;
 mod dispatch;
 mod dispatcher;
@@ -32,6 +33,7 @@ mod tests;
 mod turns;
 
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,11 +47,11 @@ pub use log::{CopyRecord, CpStats, DispatchRecord, QueueStats, WorkgroupRecord};
 
 pub use crate::caches::{MemoryModel, Race};
 use crate::device::DeviceSpec;
-use crate::isa::CodeCache;
 use crate::memory::AddressSpace;
 use crate::ports::Interrupts;
 use crate::timing::{SimpleModel, TimingModel};
 use common::Device;
+use crew::Crew;
 use inbox::{Command, Inbox, Reply};
 use kernel::MakeWorkgroup;
 use log::Record;
@@ -72,6 +74,8 @@ pub struct CommandProcessor {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// As last asked for. A thread that is being started takes them from here.
     modes: Mutex<Modes>,
+    /// As last asked for.
+    threads: AtomicUsize,
     process: u32,
 }
 
@@ -146,6 +150,7 @@ impl CommandProcessor {
             make,
             thread: Mutex::new(None),
             modes: Mutex::default(),
+            threads: AtomicUsize::new(crew::threads_from_env()),
             process: std::process::id(),
         })
     }
@@ -178,7 +183,7 @@ impl CommandProcessor {
             model: self.model.clone(),
             record: self.record.clone(),
             dispatcher: Dispatcher::new(&self.spec.shape),
-            cache: CodeCache::default(),
+            crew: Crew::new(self.threads()),
             names: KernelNames::default(),
             events: BinaryHeap::new(),
             seq: 0,
@@ -194,8 +199,7 @@ impl CommandProcessor {
         let run = move || {
             let _close = CloseInbox(inbox.clone());
             prepare_thread();
-            // SAFETY: `memory` is dropped when this thread's function ends, after the last packet.
-            unsafe { memory.enter() };
+            let _inside = memory.enter();
             Processor::new(spec, device, make, modes).run(&inbox);
         };
         let started = std::thread::Builder::new().name("kfd-sim-cp".into()).spawn(run);
@@ -300,6 +304,24 @@ impl CommandProcessor {
         Ok(self
             .with_record(|r| r.log.iter().rev().find(|entry| entry.queue == id).cloned())
             .filter(|_| completed() > before))
+    }
+
+    /// How many host threads run the workgroups of a dispatch: at least 1, the command processor's own. At first what
+    /// `KFD_SIM_THREADS` says, or as many as the host has processors for this program. With 1 thread workgroups take turns in
+    /// an order that is always the same.
+    pub fn set_threads(&self, threads: usize) -> Result<(), CpError> {
+        self.check_process()?;
+        // The thread's lock: a thread that starts meanwhile would miss it.
+        let thread = self.thread();
+        // Relaxed: read under the same lock.
+        self.threads.store(threads.max(1), Ordering::Relaxed);
+        if thread.is_some() { self.inbox.call(Command::Threads(threads)).map(drop) } else { Ok(()) }
+    }
+
+    /// See [`CommandProcessor::set_threads`].
+    pub fn threads(&self) -> usize {
+        // Relaxed: a setting, which orders nothing.
+        self.threads.load(Ordering::Relaxed)
     }
 
     /// Makes a queue and returns its id. Its indices are taken as found in memory.

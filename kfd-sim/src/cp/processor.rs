@@ -231,9 +231,7 @@ impl Processor {
             let queue = self.device.dispatches[&key].queue;
             let paused = self.paused(queue);
             let may_place = waiting.is_none_or(|priority| self.priority(queue) >= priority);
-            let Device {
-                dispatches, mem, l2, cache, dispatcher, clock, model, interrupts, tracing, ..
-            } =
+            let Device { dispatches, mem, l2, crew, dispatcher, clock, model, interrupts, tracing, .. } =
                 &mut self.device;
             let dispatch = dispatches.get_mut(&key).expect("just listed");
             if paused {
@@ -247,14 +245,14 @@ impl Processor {
             let mut machine = Machine {
                 mem,
                 l2: l2.as_mut(),
-                cache,
+                crew,
                 dispatcher,
                 clock,
                 model: &**model,
                 make: &*self.make,
-                interrupts: &**interrupts,
                 may_place,
                 tracing: *tracing,
+                interrupts: &**interrupts,
             };
             let before = dispatch.instructions();
             // A panic in there is a bug of the simulator; the queue stops with an error and nothing hangs.

@@ -229,6 +229,22 @@ impl Rocr {
         kernarg: *const c_void,
         done: Handle,
     ) {
+        // SAFETY: by this function's contract.
+        unsafe { self.dispatch_with(queue, 0, kernel_object, kernarg, done) };
+    }
+
+    /// As [`Rocr::dispatch`], with further bits of the header.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn dispatch_with(
+        &self,
+        queue: *mut Queue,
+        bits: u32,
+        kernel_object: u64,
+        kernarg: *const c_void,
+        done: Handle,
+    ) {
         let index = self.hsa_queue_add_write_index_screlease(queue, 1);
         // SAFETY: the slot lies in the ring and is free by contract.
         unsafe {
@@ -239,7 +255,7 @@ impl Rocr {
             let pointers = [kernel_object, kernarg as u64, 0, done];
             slot.add(8).cast::<u64>().copy_from_nonoverlapping(pointers.as_ptr(), pointers.len());
             // Kernel dispatch, acquire and release at system scope; one dimension.
-            let header = 2 | (2 << 9) | (2 << 11) | (1 << 16);
+            let header = bits | 2 | (2 << 9) | (2 << 11) | (1 << 16);
             // Release: the packet processor's acquire load of the header sees the rest of the packet.
             (*slot.cast::<AtomicU32>()).store(header, Ordering::Release);
             self.hsa_signal_store_screlease((*queue).doorbell, index as i64);

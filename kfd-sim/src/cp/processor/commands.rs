@@ -4,6 +4,7 @@ use super::super::api::{CpError, HardwareQueue, QueueDesc, QueueKind};
 use super::super::aql;
 use super::super::aql_queue::AqlQueue;
 use super::super::common::{Common, Device, Stop};
+use super::super::crew::Crew;
 use super::super::cu_mask::CuMask;
 use super::super::gpu_memory::GpuMemory;
 use super::super::inbox::{Command, Reply};
@@ -92,6 +93,10 @@ impl Processor {
             }
             Command::Memory(model) => {
                 self.set_memory_model(model);
+                Ok(0)
+            }
+            Command::Threads(threads) => {
+                self.device.crew = Crew::new(threads);
                 Ok(0)
             }
             Command::Races(on) => {

@@ -7,4 +7,5 @@ mod fences;
 mod rig;
 mod sdma;
 mod stress;
+mod threads;
 mod turns;

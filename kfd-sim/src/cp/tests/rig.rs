@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::cp::kernel::RunWorkgroup;
 use crate::cp::{CommandProcessor, DoorbellPtr, GpuClock, QueueDesc, QueueKind};
 use crate::device::DeviceSpec;
@@ -42,6 +42,8 @@ pub enum Kernel {
     Copy { from: u64, to: u64, ns: u64 },
     /// An atomic increment of 8 bytes, without return.
     Increment(u64),
+    /// Instructions enough for others to help, then waits until this many workgroups run at the same time.
+    Meet(u32),
     /// Stores 1 without waiting for the store, then runs until `Rig::release` is set.
     StoreAndSpin(u64),
 }
@@ -98,13 +100,15 @@ struct Fake {
     begun: bool,
     stats: ExecStats,
     release: Arc<AtomicBool>,
+    /// Workgroups that have come to their meeting.
+    present: Arc<AtomicU64>,
 }
 
 impl RunWorkgroup for Fake {
     fn run(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         _: &mut CodeCache,
         _: &dyn Fn() -> u64,
         budget: u64,
@@ -137,6 +141,18 @@ impl RunWorkgroup for Fake {
                 self.stats.salu += budget;
                 Progress::Yielded
             }
+            Kernel::Meet(count) => {
+                self.stats.salu += budget;
+                if self.stats.salu < 40_000 {
+                    return Progress::Yielded;
+                }
+                let end = Instant::now() + Duration::from_secs(10);
+                self.present.fetch_add(1, SeqCst);
+                while self.present.load(SeqCst) < u64::from(count) && Instant::now() < end {
+                    std::thread::yield_now();
+                }
+                Progress::Done
+            }
             Kernel::Spin if self.release.load(SeqCst) => Progress::Done,
             Kernel::Spin => {
                 self.stats.salu += budget;
@@ -168,6 +184,8 @@ pub struct Rig {
     /// Ends every spinning kernel.
     pub release: Arc<AtomicBool>,
     pub places: Arc<Mutex<Vec<Placement>>>,
+    /// Workgroups that have come to their meeting.
+    pub present: Arc<AtomicU64>,
     pub space: Arc<AddressSpace>,
     kernels: Mutex<HashMap<Kernel, u64>>,
     entries: Arc<Mutex<HashMap<u64, Kernel>>>,
@@ -194,12 +212,15 @@ impl Rig {
         let release = Arc::new(AtomicBool::new(false));
         let places = Arc::<Mutex<Vec<Placement>>>::default();
         let entries = Arc::<Mutex<HashMap<u64, Kernel>>>::default();
+        let present = Arc::<AtomicU64>::default();
         let make = {
             let (release, places, entries) = (release.clone(), places.clone(), entries.clone());
+            let present = present.clone();
             move |launch: &Launch, _: [u32; 3], place: Placement| -> Box<dyn RunWorkgroup> {
                 places.lock().unwrap().push(place);
                 let kernel = entries.lock().unwrap()[&launch.entry()];
-                Box::new(Fake { kernel, begun: false, stats: ExecStats::default(), release: release.clone() })
+                let (release, present) = (release.clone(), present.clone());
+                Box::new(Fake { kernel, begun: false, stats: ExecStats::default(), release, present })
             }
         };
         let cp = CommandProcessor::with_parts(
@@ -211,7 +232,7 @@ impl Rig {
             Arc::new(make),
         );
         let (kernels, used, vram) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(ARENA - VRAM));
-        Self { cp, clock, interrupts, release, places, space, kernels, entries, arena, used, vram }
+        Self { cp, clock, interrupts, release, places, present, space, kernels, entries, arena, used, vram }
     }
 
     /// Zeroed GPU memory.

@@ -3,6 +3,7 @@
 mod buffer;
 mod caches;
 mod coverage;
+mod fast;
 mod memory;
 mod memory_ops;
 mod precise;
@@ -15,8 +16,8 @@ mod wide;
 use super::lds::Lds;
 use super::memory::Port;
 use super::wave::{State, Wave};
-use super::{Apertures, Env, Stop, step};
-use crate::caches::Caches;
+use super::{Apertures, Env, Handler, Stop, step};
+use crate::caches::{Caches, SharedCaches};
 use crate::isa::decode::{self, decode};
 use crate::isa::inst::{Inst, Ty};
 use crate::isa::workgroup::ExecStats;
@@ -70,8 +71,9 @@ pub fn execute_through(
     words: &[u32],
 ) -> Result<ExecStats, Stop> {
     let mut stats = ExecStats::default();
+    let caches = caches.map(|caches| SharedCaches::new(caches, false));
     let mut env = Env {
-        port: Port::new(space, caches),
+        port: Port::new(space, caches.as_ref()),
         lds,
         stats: &mut stats,
         clock: &|| 77,
@@ -79,6 +81,7 @@ pub fn execute_through(
         interrupts: &mut Vec::new(),
     };
     step_decoded(wave, words, &mut env)?;
+    drop(env);
     Ok(stats)
 }
 
@@ -88,7 +91,7 @@ pub fn step_decoded(wave: &mut Wave, words: &[u32], env: &mut Env) -> Result<(),
     if let Some(why) = inst.refused() {
         return Err(Stop::Unsupported(why));
     }
-    step(wave, &inst, env)
+    step(wave, &inst, Handler::of(&inst), env)
 }
 
 /// Executes one instruction that reaches no memory.
