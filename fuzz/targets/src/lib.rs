@@ -20,5 +20,10 @@ pub use plan::plan;
 pub type Target = fn(&[u8]);
 
 /// Every target under the name that it has in `fuzz/fuzz_targets` and `fuzz/corpus`.
-pub const TARGETS: &[(&str, Target)] =
-    &[("code_object", code_object), ("decode", decode), ("depend", depend), ("packet", packet), ("plan", plan)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("code_object", code_object),
+    ("decode", decode),
+    ("depend", depend),
+    ("packet", packet),
+    ("plan", plan),
+];
