@@ -122,7 +122,7 @@ fn illegal_instructions_name_themselves() {
     let cases: [(&[u32], &str); 4] = [
         (&[0x9f00_0000], "unknown opcode 0x3e of SOP2"),
         (&[0xc400_0000, 0], "EXP"),
-        (&[0xbf90_0001], "messages"),
+        (&[0xbf90_0002], "messages"),
         (&[0x7e40_0300], "beyond the 16 VGPRs"),
     ];
     for (code, text) in cases {
@@ -156,8 +156,21 @@ fn bad_launches_are_refused() {
     assert!(matches!(refused(&|d| d.kernel_object += 4), LaunchError::MisalignedDescriptor(_)));
     let wave32 = kernel(&mut gpu, 64, [RSRC1, 0], 1 << 10, &[ENDPGM]);
     assert!(matches!(wave32.launch(&mut gpu), Err(LaunchError::Unsupported(_))));
-    let rounding = kernel(&mut gpu, 64, [RSRC1 | 1 << 12, 0], 0, &[ENDPGM]);
-    assert!(matches!(rounding.launch(&mut gpu), Err(LaunchError::Unsupported(_))));
+}
+
+#[test]
+fn the_descriptor_says_how_floats_are_rounded() {
+    // 1 + 3/4 of the distance to the next float, to the nearest one and towards zero.
+    for (direction, want) in [(0, 0x3f80_0001), (3, 0x3f80_0000)] {
+        let mut gpu = Gpu::new();
+        // s_load_dwordx2 s[0:1], s[0:1], 0; v_mov_b32 v1, 1.0; v_add_f32 v1, 0x33c00000, v1; store.
+        let mut code = vec![0xc006_0000, 0, 0x7e02_02f2, 0x0202_02ff, 0x33c0_0000];
+        code.extend(store(1));
+        code.push(ENDPGM);
+        let out = gpu.alloc(4096);
+        kernel(&mut gpu, 64, [RSRC1 | direction << 12, 2 << 1], 8, &code).arg(out).run(&mut gpu).unwrap();
+        assert_eq!(gpu.read::<u32>(out, 1)[0], want, "direction {direction}");
+    }
 }
 
 #[test]
