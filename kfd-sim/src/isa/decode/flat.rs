@@ -139,6 +139,10 @@ pub(crate) fn decode(words: &[u32]) -> Result<Inst, DecodeError> {
             return bad(why);
         }
     }
+    if inst.segment == Segment::Scratch && inst.src[2] != SADDR_OFF {
+        // The address comes from the SGPR alone.
+        inst.src[0] = reg::VGPR;
+    }
     if inst.segment == Segment::Scratch && op.is_atomic() {
         return bad("no scratch form");
     }

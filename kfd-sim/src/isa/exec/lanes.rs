@@ -226,7 +226,7 @@ pub fn put(w: &mut Wave, i: &Inst, out: &Lanes) -> Done {
             match sdwa.dst_unused {
                 0 => part,
                 // The bits above get the sign; the bits below are zero.
-                1 => ((part << (32 - width - shift)) as i32 >> (32 - width)) as u32 * (1 << shift),
+                1 => (((part << (32 - width - shift)) as i32 >> (32 - width)) as u32) << shift,
                 _ => old[lane] & !field | part,
             }
         });

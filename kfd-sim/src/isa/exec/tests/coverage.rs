@@ -140,10 +140,10 @@ fn checks() -> std::collections::BTreeSet<String> {
     soft::multiply_add();
     soft::accumulation();
     soft::scaling();
-    soft::conversions();
-    soft::packed_and_mixed();
-    soft::whole_divisions();
-    soft::half_division_fixup();
+    soft_convert::conversions();
+    soft_convert::packed_and_mixed();
+    soft_convert::whole_divisions();
+    soft_convert::half_division_fixup();
     precise::functions_with_open_rounding();
     precise::pieces_of_two_over_pi();
     memory_ops::flat_global_and_buffer();
@@ -152,8 +152,8 @@ fn checks() -> std::collections::BTreeSet<String> {
     memory_ops::lds_loads_and_stores();
     rest::scalar_one_source();
     rest::scalar_two_sources();
-    rest::scalar_control();
-    rest::program_flow();
+    rest_control::scalar_control();
+    rest_control::program_flow();
     rest::indexed_registers();
     rest::lanes();
     rest::sums_of_differences_and_cubes();

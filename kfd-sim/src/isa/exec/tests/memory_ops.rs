@@ -148,13 +148,15 @@ fn vector(
         let offset = |lane: usize| match does {
             Does::Atomic(bits) => (lane / 2) * 8 * (bits as usize / 32),
             // Unaligned for some lanes, and not overlapping.
-            _ => lane * 24 + if lane % 3 == 0 { lane % 4 } else { 0 },
+            _ => lane * 24 + if lane.is_multiple_of(3) { lane % 4 } else { 0 },
         };
         for lane in 0..64 {
             place(&mut w, lane, offset(lane));
-            for n in 0..4 {
-                w.vgpr[data_at + n][lane] = noise[n][lane] as u32;
-                w.vgpr[12 + n][lane] = noise[n][lane] as u32;
+        }
+        for (n, lanes) in noise.iter().enumerate() {
+            for (lane, value) in lanes.iter().enumerate() {
+                w.vgpr[data_at + n][lane] = *value as u32;
+                w.vgpr[12 + n][lane] = *value as u32;
             }
         }
         // Compare-and-swap succeeds for every other pair.

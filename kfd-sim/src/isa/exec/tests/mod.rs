@@ -4,12 +4,16 @@ mod buffer;
 mod caches;
 mod coverage;
 mod fast;
+mod forms;
+mod hostile;
 mod memory;
 mod memory_ops;
 mod precise;
 mod rest;
+mod rest_control;
 mod scalar;
 mod soft;
+mod soft_convert;
 mod vector;
 mod wide;
 

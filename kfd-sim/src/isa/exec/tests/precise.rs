@@ -177,24 +177,24 @@ pub fn functions_with_open_rounding() {
                     _ => x,
                 })
                 .collect();
-            for lane in 0..64 {
+            for (lane, value) in values.iter().enumerate() {
                 let bits = match &name[name.len() - 3..] {
-                    "f32" => u64::from((values[lane] as f32).to_bits()),
-                    "f16" => u64::from(half::from_f64(values[lane])),
-                    _ => values[lane].to_bits(),
+                    "f32" => u64::from((*value as f32).to_bits()),
+                    "f16" => u64::from(half::from_f64(*value)),
+                    _ => value.to_bits(),
                 };
                 set(&mut w, 2, lane, bits);
             }
             run(&mut w, &vop3_words(name));
-            for lane in 0..64 {
+            for (lane, value) in values.iter().enumerate() {
                 let (got, fraction, least) = match &name[name.len() - 3..] {
                     "f32" => (f64::from(f32::from_bits(w.vgpr[8][lane])), 23, -126),
                     "f16" => (half::to_f64(w.vgpr[8][lane] as u16), 10, -14),
                     _ => (f64::from_bits(get(&w, 8, lane)), 52, -1022),
                 };
-                let off = ulps(got, exact(values[lane]), fraction, least);
+                let off = ulps(got, exact(*value), fraction, least);
                 worst = worst.max(off);
-                assert!(off <= within, "{name} of {}: {got}, off by {off} units", values[lane]);
+                assert!(off <= within, "{name} of {}: {got}, off by {off} units", value);
             }
         }
         println!("{name}: at most {worst:.4} units in the last place");
