@@ -66,14 +66,14 @@ impl Unharmed {
         found
     }
 
-    /// A submission that depends on others was just launched. `before` is [`Failures::count`] before it looked whether those are lost.
+    /// A submission that depends on others was just launched, and a sequentially consistent fence has passed since. `before` is
+    /// [`Failures::count`] before it looked whether those are lost.
     #[inline]
     pub(crate) fn note_waiting(&self, failures: &Failures, before: u64) {
         // Who searches reads the count of failures and then what is pending; here something became pending, and the count is read. With
-        // the fences at least one sees the other.
-        fence(Ordering::SeqCst);
+        // the fences, the caller's and that in `look`, at least one sees the other.
         if failures.count() != before {
-            // Relaxed: the fence above makes it a release, which pairs with the acquire in `dangers`, so the submission is seen.
+            // Relaxed: the caller's fence makes it a release, which pairs with the acquire in `dangers`, so the submission is seen.
             self.doubts.fetch_add(1, Ordering::Relaxed);
         }
     }

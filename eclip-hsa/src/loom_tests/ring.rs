@@ -100,8 +100,12 @@ impl Port for Device {
         self.first[slot as usize].store(dword, Ordering::Release);
     }
 
-    fn raise_write_index(&self, _from: u64, index: u64) {
-        self.write.fetch_max(index, Ordering::Release);
+    fn write_index(&self) -> u64 {
+        self.write.load(Ordering::Acquire)
+    }
+
+    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.write.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).map(drop)
     }
 
     fn ring_doorbell(&self, last: u64) {
@@ -401,6 +405,8 @@ fn a_failure_that_overtakes_a_submission_is_found() {
                 let before = failures.count();
                 if lost.load(Ordering::Acquire) == 0 {
                     pending.store(1, Ordering::Release);
+                    // As publication does it.
+                    loom::sync::atomic::fence(Ordering::SeqCst);
                     unharmed.note_waiting(&failures, before);
                 }
             }

@@ -22,7 +22,7 @@ pub struct Counters {
     pub switches: u64,
     /// Kernels before which the queue's mask was set.
     pub remasks: u64,
-    /// Barrier-AND packets in front of a kernel or packet.
+    /// Barrier-AND packets in front of a kernel or packet: at switches, and on queues that others use too.
     pub barriers: u64,
     /// Switches without a barrier, because what was waited for was complete.
     pub elisions: u64,
