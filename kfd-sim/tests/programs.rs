@@ -113,7 +113,6 @@ fn link_with(libraries: &Path) -> Vec<String> {
     let folder = libraries.display();
     vec![
         format!("-Wl,-dynamic-linker,{folder}/ld-linux-x86-64.so.2"),
-        // Not a RUNPATH, which does not hold for the libraries' own libraries.
         format!("-Wl,--disable-new-dtags,-rpath,{folder}"),
         format!("-L{folder}"),
         "-Wl,--allow-shlib-undefined".into(),
@@ -204,6 +203,10 @@ fn run(program: &Path, objects: &[PathBuf], model: &str, folder: &Path) {
     let output = folder.join(program.file_name().unwrap()).with_extension(format!("{model}.txt"));
     let file = File::create(&output).unwrap();
     let mut command = launcher::command(program).expect("the cdylib is built with the tests");
+    if let Some(libraries) = other_libraries() {
+        // For the libraries' own libraries: some have a RUNPATH, and then the program's path does not hold for them.
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
     command.args(objects).env("KFD_SIM_MEMORY", model).stdout(file.try_clone().unwrap()).stderr(file);
     let status = finished(&mut command);
     let text = fs::read_to_string(&output).unwrap();
