@@ -3,7 +3,8 @@
 //!
 //! A program is `tests/programs/<kind>/<name>.c`. Its first argument is the code object of `<kind>/kernels.cl`, its second that
 //! of `<name>.cl`, if there is one. It exits with 0 if all that it checks holds. `KFD_SIM_PROGRAMS` may name a folder: what is
-//! built stays there, to be run by hand.
+//! built stays there, to be run by hand. `KFD_SIM_RUNTIME` may name a folder with another distribution's `usr/lib`, whose ROCr,
+//! HIP and C library are used then (`cargo xtask runtimes`).
 
 use kfd_sim::launcher;
 use std::fs::{self, File};
@@ -102,6 +103,22 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/programs")
 }
 
+/// The libraries of another distribution, if the programs are to use them.
+fn other_libraries() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("KFD_SIM_RUNTIME")?).join("usr/lib/x86_64-linux-gnu"))
+}
+
+/// What the linker is told so that a program loads with them.
+fn link_with(libraries: &Path) -> Vec<String> {
+    let folder = libraries.display();
+    vec![
+        format!("-Wl,-dynamic-linker,{folder}/ld-linux-x86-64.so.2"),
+        format!("-Wl,--disable-new-dtags,-rpath,{folder}"),
+        format!("-L{folder}"),
+        "-Wl,--allow-shlib-undefined".into(),
+    ]
+}
+
 /// The first of these commands that there is.
 fn tool(names: &[&str]) -> Option<String> {
     let found = names
@@ -147,6 +164,11 @@ fn program(kind: Kind, name: &str, models: &[&str]) {
         eprintln!("skipped: {} is not installed", kind.header);
         return;
     }
+    let other = other_libraries();
+    if let Some(other) = other.as_ref().filter(|other| !other.join(kind.library).exists()) {
+        eprintln!("skipped: no {} in {}", kind.library, other.display());
+        return;
+    }
     let (Some(clang), Some(lld)) = (tool(&["clang-14", "clang"]), tool(&["ld.lld-14", "ld.lld"])) else {
         return;
     };
@@ -160,7 +182,8 @@ fn program(kind: Kind, name: &str, models: &[&str]) {
             .arg(sources.join(name).with_extension("c"))
             .arg("-o")
             .arg(&program)
-            .args([&format!("-l:{}", kind.library), "-lpthread", "-ldl", "-lm"]),
+            .args([&format!("-l:{}", kind.library), "-lpthread", "-ldl", "-lm"])
+            .args(other.as_deref().map(link_with).unwrap_or_default()),
     );
     let mut objects = Vec::new();
     for source in ["kernels", name] {
@@ -180,6 +203,10 @@ fn run(program: &Path, objects: &[PathBuf], model: &str, folder: &Path) {
     let output = folder.join(program.file_name().unwrap()).with_extension(format!("{model}.txt"));
     let file = File::create(&output).unwrap();
     let mut command = launcher::command(program).expect("the cdylib is built with the tests");
+    if let Some(libraries) = other_libraries() {
+        // For the libraries' own libraries: some have a RUNPATH, and then the program's path does not hold for them.
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
     command.args(objects).env("KFD_SIM_MEMORY", model).stdout(file.try_clone().unwrap()).stderr(file);
     let status = finished(&mut command);
     let text = fs::read_to_string(&output).unwrap();

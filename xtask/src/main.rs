@@ -1,4 +1,4 @@
-//! Developer commands: demo, test, bindgen, kernels, setup.
+//! Developer commands: demo, test, bindgen, kernels, setup, runtimes.
 //!
 //! Each command first sees to its own set-up (`setup`): it looks for what it needs, names the missing packages and
 //! what they are for, and installs them. One thread, but for the readers of a child's output.
@@ -18,6 +18,7 @@ mod kernels;
 mod packages;
 mod probe;
 mod rocm;
+mod runtimes;
 mod setup;
 mod steps;
 mod test;
@@ -35,6 +36,7 @@ usage: cargo xtask COMMAND [--no-install]
   kernels [--check]        rebuild the code objects in kernels/bin, or compare them
   setup [demo|test|bindgen|kernels]
                            only the set-up of that command (default: test)
+  runtimes [trixie|sid]    the C programs of tests/programs on another release's ROCr and HIP, fetched, not installed
 
   --no-install             name what is missing, print the line that installs it, and stop
 ";
@@ -48,6 +50,7 @@ enum Task {
     Bindgen { check: bool },
     Kernels { check: bool },
     Setup(Purpose),
+    Runtimes(String),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +97,10 @@ fn run(task: Task, install: bool) -> Result<ExitCode, String> {
             ready(purpose)?;
             println!("everything that {} needs is there", purpose.command());
         }
+        Task::Runtimes(suite) => {
+            ready(Purpose::Test)?;
+            runtimes::run(&suite)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -121,7 +128,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), 
                     rest.retain(|argument| argument != "--no-install");
                 }
             }
-            (Value(value), Some("setup")) if what.is_none() => {
+            (Value(value), Some("setup" | "runtimes")) if what.is_none() => {
                 what = Some(value.string().map_err(|e| e.to_string())?);
             }
             (other, _) => return Err(format!("{}\n\n{USAGE}", other.unexpected())),
@@ -140,6 +147,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), 
             Some("kernels") => Purpose::Kernels,
             Some(other) => return Err(format!("nothing to set up is called {other:?}\n\n{USAGE}")),
         }),
+        Some("runtimes") => Task::Runtimes(what.unwrap_or_else(|| runtimes::DEFAULT.to_owned())),
         Some(other) => return Err(format!("unknown command {other:?}\n\n{USAGE}")),
     };
     Ok((task, install))

@@ -33,7 +33,8 @@ int main(int argc, char **argv) {
         uint32_t mask[2] = {(uint32_t)masks[i], (uint32_t)(masks[i] >> 32)}, back[2] = {0};
         CHECK(hsa_amd_queue_cu_set_mask(queue, 64, mask));
         CHECK(hsa_amd_queue_cu_get_mask(queue, 64, back));
-        EXPECT(back[0] == mask[0] && back[1] == mask[1], "set %#lx, got %#x%08x", (unsigned long)masks[i], back[1], back[0]);
+        // Runtimes of 7 (1.15) set the mask but do not note it.
+        EXPECT(extension_version() >= 15 || (back[0] == mask[0] && back[1] == mask[1]), "set %#lx, got %#x%08x", (unsigned long)masks[i], back[1], back[0]);
         uint64_t found = seen(queue);
         EXPECT(found == masks[i], "mask %#lx, ran on %#lx", (unsigned long)masks[i], (unsigned long)found);
     }

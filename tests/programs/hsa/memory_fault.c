@@ -42,7 +42,10 @@ int main(int argc, char **argv) {
     EXPECT(calls == 1, "%u calls", calls);
     EXPECT(address == BAD, "the fault is at %#lx", (unsigned long)address);
     EXPECT(hsa_signal_load_scacquire(done) == 1, "the kernel completed");
-    CHECK(hsa_queue_destroy(queue));
+    // ROCr 6.4 (1.7), where the driver reports exceptions (KFD 1.13), waits for ever when such a queue is destroyed.
+    const unsigned version = extension_version();
+    if (version < 7 || version >= 15)
+        CHECK(hsa_queue_destroy(queue));
     CHECK(hsa_signal_destroy(done));
     unload(module);
     return finish();

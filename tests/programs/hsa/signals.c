@@ -83,8 +83,10 @@ static void any_and_groups(void) {
         conditions[i] = HSA_SIGNAL_CONDITION_LT;
         values[i] = 1;
     }
-    EXPECT(hsa_amd_signal_wait_any(N, signals, conditions, values, ticks(0.002), HSA_WAIT_STATE_BLOCKED, &found) == UINT32_MAX,
-           "nothing was signalled");
+    // Runtimes of 7 (1.15) crash when this ends by its time limit.
+    if (extension_version() < 15)
+        EXPECT(hsa_amd_signal_wait_any(N, signals, conditions, values, ticks(0.002), HSA_WAIT_STATE_BLOCKED, &found) == UINT32_MAX,
+               "nothing was signalled");
     // From 1.7 (ROCr 6.4) to 1.15 (7.2) at least, the runtime writes the value of any signal but the first past the end of
     // a vector of one, and the process's heap is corrupt.
     const bool broken = extension_version() >= 7;
