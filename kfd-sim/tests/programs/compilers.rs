@@ -7,12 +7,14 @@ use crate::isa_support::{CodeObject, open};
 
 /// One version of clang.
 #[derive(Clone, Debug)]
+#[allow(dead_code)] // each test binary uses its part
 pub struct Clang {
     program: String,
     /// Major version.
     pub version: u32,
 }
 
+#[allow(dead_code)] // each test binary uses its part
 impl Clang {
     /// Looks for `clang-VERSION`, or a `clang` of that version; says so loudly if there is none.
     pub fn find(version: u32) -> Option<Clang> {

@@ -6,6 +6,7 @@
 
 mod device;
 mod modes;
+mod slow;
 
 use std::path::{Path, PathBuf};
 
@@ -59,18 +60,23 @@ fn installed() -> bool {
     here
 }
 
+/// What hashcat defines for a mode and a number of candidates at a time.
+fn defines(mode: &Mode, width: u32) -> Vec<String> {
+    let mut defines = vec![
+        format!("-DVECT_SIZE={width}"),
+        format!("-DKERN_TYPE={}", mode.number),
+        format!("-DDGST_ELEM={}", mode.family.words),
+    ];
+    defines.extend(mode.family.compared.iter().enumerate().map(|(n, at)| format!("-DDGST_R{n}={at}")));
+    defines
+}
+
 /// Compiles one of hashcat's files as hashcat does on AMD's OpenCL.
 fn compile(clang: &Clang, level: &str, file: &Path, defines: &[String]) -> CodeObject {
     let mut command = clang.device(level);
     let builtins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/hashcat/builtins.h");
     command.args(["-Xclang", "-finclude-default-header", "-include"]).arg(builtins).args(["-I", FOLDER]);
-    command.args([
-        "-DKERNEL_STATIC",
-        "-DXM2S(x)=#x",
-        "-DM2S(x)=XM2S(x)",
-        "-DATTACK_EXEC=11",
-        "-DCUDA_ARCH=0",
-    ]);
+    command.args(["-DKERNEL_STATIC", "-DXM2S(x)=#x", "-DM2S(x)=XM2S(x)", "-DCUDA_ARCH=0"]);
     command.arg(format!("-DINCLUDE_PATH={FOLDER}"));
     // An AMD GPU with local memory and the instructions v_perm_b32, v_add3_u32, v_bfe_u32, v_sub_co_u32, v_subb_co_u32.
     command.args([
@@ -96,14 +102,13 @@ fn compile(clang: &Clang, level: &str, file: &Path, defines: &[String]) -> CodeO
 /// Runs a variant of a mode: the kernels for one digest and for many.
 fn check(clang: &Clang, level: &str, mode: &Mode, variant: Variant) {
     let what = format!("mode {} {variant:?} with clang {} {level}", mode.number, clang.version);
-    let mut defines = vec![
-        format!("-DVECT_SIZE={}", variant.width),
-        format!("-DKERN_TYPE={}", mode.number),
-        format!("-DDGST_ELEM={}", mode.family.words),
-    ];
-    defines.extend(mode.family.compared.iter().enumerate().map(|(n, at)| format!("-DDGST_R{n}={at}")));
+    let mut defines = defines(mode, variant.width);
     let attack = variant.attack as u32 + u32::from(variant.attack == Attack::Mask);
-    defines.extend([format!("-DATTACK_MODE={attack}"), format!("-DATTACK_KERN={attack}")]);
+    defines.extend([
+        format!("-DATTACK_MODE={attack}"),
+        format!("-DATTACK_KERN={attack}"),
+        "-DATTACK_EXEC=11".into(),
+    ]);
     let code = compile(clang, level, &variant.file(mode), &defines);
 
     let digests =

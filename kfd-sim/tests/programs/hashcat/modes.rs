@@ -55,6 +55,9 @@ impl Family {
             "streebog256" => family(8, [0, 1, 2, 3], 0, &[]),
             "streebog512" => family(16, [0, 1, 2, 3], 0, &[]),
             "whirlpool" => family(16, [0, 1, 2, 3], 4, &[]),
+            "crypt4" => family(4, [0, 1, 2, 3], 0, &[]),
+            "crypt8" => family(8, [0, 1, 2, 3], 0, &[]),
+            "crypt16" => family(16, [0, 1, 2, 3], 0, &[]),
             _ => panic!("no family {name}"),
         }
     }
@@ -82,7 +85,7 @@ impl Mode {
     /// `number family flags hexdigest[:salt]`. Flags say what hashcat's host program does: `p` leaves the initial state out
     /// of digests for optimized kernels, `b` most significant byte first, `8` `6` `1` padding byte, `l` `h` length in word 14
     /// or 15, `u` UTF-16, `n` more than that for optimized kernels.
-    fn parse(line: &str) -> Mode {
+    pub fn parse(line: &str) -> Mode {
         let fields: Vec<&str> = line.split(' ').collect();
         let [number, family, flags, hash] = fields[..] else { panic!("{line}") };
         let (digest, salt) = hash.split_once(':').unwrap_or((hash, ""));

@@ -1,7 +1,8 @@
 //! Random programs, compiled for the GPU and for the host, compute the same.
 //!
 //! The usual run takes a few tens of programs, the long form hundreds with every compiler at every level. To look into a
-//! failure, set `KFD_SIM_SEED` to the seed that it names: only that source is run then.
+//! failure, set `KFD_SIM_SEED` to the seed that it names: only that source is run then, with all compilers and levels; with
+//! `KFD_SIM_SOURCE` it is read from a file, which may have been changed.
 
 mod expression;
 mod generate;
