@@ -37,7 +37,7 @@ impl Unharmed {
     /// Moves with whatever may mean that something of the queue is lost: neither of the two counts ever falls.
     #[inline]
     fn dangers(&self, failures: &Failures) -> u64 {
-        // Acquire: pairs with the fence in `note_waiting`.
+        // Acquire: pairs with the fence in front of `note_waiting`.
         failures.count() + self.doubts.load(Ordering::Acquire)
     }
 
@@ -56,7 +56,7 @@ impl Unharmed {
         if dangers == self.at.load(Ordering::Relaxed) {
             return None;
         }
-        // Pairs with the fence in `note_waiting`.
+        // Pairs with the fence in front of `note_waiting`.
         fence(Ordering::SeqCst);
         let found = search();
         if found.is_none() {

@@ -138,8 +138,9 @@ impl<S, C> Slot<S, C> {
 /// The table. `S` is the signal, `C` what a submission keeps alive until it is complete.
 pub(crate) struct Flights<S, C> {
     slots: Box<[Slot<S, C>]>,
-    /// Whether each slot is in use, so that nobody goes through the slots themselves to find few. Relaxed: set before the state word says
-    /// so and cleared before it says the contrary, by whoever has the slot; who was told of a submission finds it here.
+    /// Whether each slot is in use, so that nobody goes through the slots themselves to find few. Set before the state word says so and
+    /// cleared when the cargo is gone, before the state word says the contrary, by whoever has the slot; who was told of a submission finds it
+    /// here.
     used: Box<[AtomicBool]>,
     free: FreeList,
     /// Slots below this have been used at least once.
@@ -228,7 +229,7 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             if index >= fresh {
                 index = 0;
             }
-            // Relaxed: see the field.
+            // Relaxed: a slot that is passed by tells nothing.
             if self.used[index as usize].load(Ordering::Relaxed)
                 && let Some(ticket) = self.pending_in(index)
             {
@@ -373,9 +374,10 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
 
     /// The slots that are in use.
     fn in_use(&self) -> impl Iterator<Item = u32> {
-        // Relaxed: only how far to look; and see the field.
+        // Relaxed: only how far to look.
         let fresh = self.fresh.load(Ordering::Relaxed);
-        (0..fresh).filter(|&index| self.used[index as usize].load(Ordering::Relaxed))
+        // Acquire: pairs with the release in `retire`: of a slot that is left out the cargo is gone.
+        (0..fresh).filter(|&index| self.used[index as usize].load(Ordering::Acquire))
     }
 
     fn pending_in(&self, index: u32) -> Option<Ticket> {
@@ -451,8 +453,8 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             self.proved.fetch_max(ticket.place.proves, Ordering::Release);
         }
         self.empty(slot, true);
-        // Relaxed: see the field.
-        self.used[ticket.slot as usize].store(false, Ordering::Relaxed);
+        // Release: pairs with the acquire in `in_use`: whoever leaves the slot out may rely on the cargo being gone.
+        self.used[ticket.slot as usize].store(false, Ordering::Release);
         let generation = ticket.generation.wrapping_add(1);
         if was.pins() == 0 {
             // Release: pairs with the acquire loads of whoever polls, pins or claims: the cargo is gone. A plain store: only pending
@@ -511,7 +513,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         slot.cargo.with_mut(|cargo| fill(unsafe { &mut *cargo }))
     }
 
-    /// The packets are in the ring: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
+    /// The packets are written, if not yet published: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
     /// what its queue knew.
     #[inline]
     pub(crate) fn launch(self, place: Place, silent: bool, clock: &Clock) -> Ticket {

@@ -216,7 +216,12 @@ pub(crate) struct Entered {
     blocks: usize,
 }
 
-// SAFETY: as an `Arc<Program>`, which is Send: only shared references are made of it.
+const _: () = {
+    const fn check<T: Send + Sync>() {}
+    check::<Arc<Program>>();
+};
+
+// SAFETY: as an `Arc<Program>`, which is Send, as was just checked: only shared references are made of it.
 unsafe impl Send for Entered {}
 // SAFETY: as for Send.
 unsafe impl Sync for Entered {}

@@ -131,12 +131,22 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        let mut counts = self.counters.read();
-        if let PacketRing::Own(ring) = &self.ring {
-            // Where we alone write, what is not a barrier is a kernel: nobody needs to count it.
-            counts.kernels = ring.handed_out().saturating_sub(counts.barriers);
+        const TRIES: u32 = 100;
+        let PacketRing::Own(ring) = &self.ring else { return self.counters.read() };
+        let mut handed_out = ring.handed_out();
+        let mut tries = 0;
+        loop {
+            let mut counts = self.counters.read();
+            let now = ring.handed_out();
+            tries += 1;
+            // Both of the same moment, but for what is being submitted just then; however, nobody is held up by those who submit.
+            if now == handed_out || tries == TRIES {
+                // Where we alone write, what is not a barrier is a kernel: nobody needs to count it.
+                counts.kernels = now.saturating_sub(counts.barriers);
+                return counts;
+            }
+            handed_out = now;
         }
-        counts
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {

@@ -1,6 +1,6 @@
 //! Workers that share a queue: each waits for its own kernels only, and for nothing that cannot come.
 
-use eclip_hsa::{Error, Kernel, Policy, Scheduler};
+use eclip_hsa::{Error, Kernel, KernelGroup, Policy, Scheduler};
 use eclip_tests::workers::{KERNELS, observed, run, scheduler, sharing};
 use eclip_tests::{PATIENCE, gpu};
 
@@ -46,6 +46,38 @@ fn on_a_shared_queue_a_worker_waits_for_its_own_kernels_only() {
     assert_eq!((worker.total().barriers, worker.total().switches), (1, 0));
     sim.processor().resume_queue(ids[shared]).unwrap();
     worker.wait(PATIENCE).expect("a barrier bit would wait for the other worker's kernel");
+    other.wait(PATIENCE).unwrap();
+}
+
+#[test]
+fn the_host_waits_for_one_worker_while_the_other_is_busy_on_the_same_queue() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let plan = sharing();
+    let (scheduler, ids) = observed(&gpu, &sim, &plan, Policy::Eclip);
+    let shared = scheduler.queues().queues().iter().position(|queue| queue.label() == "W1 all").unwrap();
+    let [mut worker, mut other] = ["W1", "W2"].map(|name| scheduler.worker(name).unwrap());
+    let [misc, vector] = ["misc", "vector"].map(|name| gpu.module(name));
+    let [spin, empty] = ["spin", "empty"].map(|name| misc.kernel(name).unwrap());
+    let flag = gpu.agent.alloc::<u32>(1).unwrap();
+    let one = |kernel: &Kernel| kernel.dispatch([1, 1, 1], [1, 1, 1]);
+    sim.processor().stall_queue(ids[shared]).unwrap();
+    // Runs until somebody sets the flag, in front of the worker's kernel, which nobody planned: a packet must tell the host.
+    other.dispatch(&one(&spin).arg(&flag).arg(u32::MAX)).unwrap();
+    worker.dispatch(&one(&empty)).unwrap();
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.wait(PATIENCE));
+        while scheduler.queues()[shared].packet_counts().barriers == 0 && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        sim.processor().resume_queue(ids[shared]).unwrap();
+        waiting.join().unwrap()
+    });
+    // However that ended.
+    let increment = vector.kernel("increment").unwrap();
+    let set = KernelGroup::of(one(&increment).arg(&flag).arg(1u32)).unwrap();
+    set.on(&gpu.queue()).try_submit().unwrap().wait_timeout(PATIENCE).unwrap();
+    waiting.expect("a barrier bit would wait for the other worker's kernel");
     other.wait(PATIENCE).unwrap();
 }
 

@@ -24,7 +24,7 @@ pub struct Counters {
     pub remasks: u64,
     /// Barrier-AND packets in front of a kernel or packet: at switches, and on queues that others use too.
     pub barriers: u64,
-    /// Switches without a barrier, because what was waited for was complete.
+    /// Switches without a barrier, because what was waited for was complete, or the queue had waited for it before.
     pub elisions: u64,
     /// Marker packets: a kernel without a usable signal had a successor on another queue.
     pub markers: u64,

@@ -261,7 +261,10 @@ impl Worker {
         let shared = &*self.shared;
         let queue = &shared.pool[shared.queues[*place].expect("work was submitted to it")];
         let empty = queue.state().parts().empty.clone();
-        let order = Order { after: std::slice::from_ref(token), visibility, ..Order::new(&empty) };
+        // Where others submit too, the barrier bit would wait for their kernels as well.
+        let by_signal = self.core.other().behind == Behind::Signal;
+        let after = std::slice::from_ref(&*token);
+        let order = Order { after, visibility, by_signal, ..Order::new(&empty) };
         let marker = submit(queue.state(), &order, patience)?;
         *token = marker;
         self.core.marked();
