@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 use isa_support::device::Device;
 use isa_support::{CodeObject, Dispatch, compile};
+use kfd_sim::caches::RaceKind;
 use kfd_sim::cp::MemoryModel;
 
 const GROUPS: u32 = 64;
@@ -110,5 +111,33 @@ fn workgroups_may_wait_for_each_other() {
             device.run(&dispatch);
             assert_eq!(device.gpu.read::<u32>(flags, 1), [40 * 32], "{threads} threads, {model:?}");
         }
+    }
+}
+
+/// Every access of every workgroup is noted, whichever thread runs it.
+#[test]
+fn races_are_found_with_any_number_of_threads() {
+    let source = "kernel void t(global const uint *a, global uint *o, uint m) {
+        uint x = a[GID];
+        for (uint n = 0; n < m; n++) x = x * 1664525 + (x >> 7);
+        o[GID] = x; }";
+    let Some(code) = compile(source) else { return };
+    for threads in [1, 3] {
+        let mut device = Device::new(threads, MemoryModel::Strict);
+        device.cp.set_race_detection(true).unwrap();
+        let base = device.gpu.load(&code);
+        let a: Vec<u32> = (0..ITEMS).collect();
+        let (va, outs) = (device.gpu.upload(&a), [0; 2].map(|_| device.gpu.alloc(4 * ITEMS as usize)));
+        let made = outs.map(|out| Dispatch::new(&code, base, "t", ITEMS, 256).arg(va).arg(out).arg(100u32));
+        device.run_all(&[&made[0], &made[1]]);
+        assert_eq!(device.cp.races(), [], "{threads} threads");
+        device.run_all(&[&made[0], &made[0]]);
+        let [race] = &device.cp.races()[..] else { panic!("{threads} threads: {:?}", device.cp.races()) };
+        let bytes = 4 * u64::from(ITEMS);
+        assert_eq!(
+            (race.kind, race.address, race.run, race.bytes),
+            (RaceKind::WriteWrite, outs[0], bytes, bytes),
+            "{threads} threads"
+        );
     }
 }

@@ -35,6 +35,7 @@ pub struct Device {
     signal: u64,
     doorbell: Box<AtomicU64>,
     submitted: u64,
+    queue: u32,
 }
 
 impl Device {
@@ -62,8 +63,8 @@ impl Device {
             ctx_save_bytes: 0,
             eop_va: 0,
         };
-        cp.create_queue(desc).unwrap();
-        Device { cp, gpu, ring, structure, signal, doorbell, submitted: 0 }
+        let queue = cp.create_queue(desc).unwrap();
+        Device { cp, gpu, ring, structure, signal, doorbell, submitted: 0, queue }
     }
 
     fn host(&self, va: u64) -> *mut u8 {
@@ -72,32 +73,52 @@ impl Device {
 
     /// Runs a dispatch to its end; how long that took.
     pub fn run(&mut self, dispatch: &Dispatch) -> Duration {
-        let mut packet = dispatch.packet(&mut self.gpu);
-        packet[56..64].copy_from_slice(&self.signal.to_le_bytes());
-        let slot = self.ring + self.submitted % PACKETS * 64;
-        self.submitted += 1;
-        self.gpu.write(slot + 4, &packet[4..]);
-        // SAFETY: words of the device's memory, which live as long as it does and are accessed atomically by both sides.
-        let (signal, header, index) = unsafe {
-            (
-                AtomicI64::from_ptr(self.host(self.signal + 8).cast()),
-                AtomicU16::from_ptr(self.host(slot).cast()),
-                AtomicU64::from_ptr(self.host(self.structure + 0x38).cast()),
-            )
-        };
-        signal.store(1, Ordering::Relaxed);
-        self.gpu.write(slot + 2, &packet[2..4]);
-        // Release: pairs with the device's acquire loads of header and doorbell; the packet comes first.
-        header.store(HEADER, Ordering::Release);
-        index.store(self.submitted, Ordering::Release);
+        self.run_all(&[dispatch])
+    }
+
+    /// Runs dispatches to their end, all published before the first begins, and without order between them; how long that took.
+    pub fn run_all(&mut self, dispatches: &[&Dispatch]) -> Duration {
+        let several = dispatches.len() > 1;
+        if several {
+            self.cp.stall_queue(self.queue).unwrap();
+        }
+        // SAFETY: a word of the device's memory, which lives as long as it does and is accessed atomically by both sides.
+        unsafe { AtomicI64::from_ptr(self.host(self.signal + 8).cast()) }
+            .store(dispatches.len() as i64, Ordering::Relaxed);
+        dispatches.iter().for_each(|dispatch| self.submit(dispatch));
         let start = Instant::now();
+        // Release: pairs with the device's acquire load; the packets come first.
         self.doorbell.store(self.submitted - 1, Ordering::Release);
+        if several {
+            self.cp.resume_queue(self.queue).unwrap();
+        }
+        // SAFETY: as above.
+        let signal = unsafe { AtomicI64::from_ptr(self.host(self.signal + 8).cast()) };
         // Acquire: pairs with the device's release; what the kernel has stored is seen.
         while signal.load(Ordering::Acquire) != 0 {
             assert!(start.elapsed() < Duration::from_secs(60), "{:?}", self.cp.stats());
             std::thread::sleep(Duration::from_micros(100));
         }
         start.elapsed()
+    }
+
+    fn submit(&mut self, dispatch: &Dispatch) {
+        let mut packet = dispatch.packet(&mut self.gpu);
+        packet[56..64].copy_from_slice(&self.signal.to_le_bytes());
+        let slot = self.ring + self.submitted % PACKETS * 64;
+        self.submitted += 1;
+        self.gpu.write(slot + 4, &packet[4..]);
+        self.gpu.write(slot + 2, &packet[2..4]);
+        // SAFETY: words of the device's memory, which live as long as it does and are accessed atomically by both sides.
+        let (header, index) = unsafe {
+            (
+                AtomicU16::from_ptr(self.host(slot).cast()),
+                AtomicU64::from_ptr(self.host(self.structure + 0x38).cast()),
+            )
+        };
+        // Release: pairs with the device's acquire loads of header and index; the packet comes first.
+        header.store(HEADER, Ordering::Release);
+        index.store(self.submitted, Ordering::Release);
     }
 }
 

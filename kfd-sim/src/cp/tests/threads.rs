@@ -1,10 +1,15 @@
 //! Several threads for the workgroups of one dispatch.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::rig::*;
+use crate::caches::RaceKind;
 use crate::cp::MemoryModel;
+
+/// Instructions of a workgroup that is worth help.
+const LONG: u64 = 40_000;
 
 #[test]
 fn workgroups_of_a_long_dispatch_run_at_the_same_time() {
@@ -61,4 +66,58 @@ fn a_faulting_workgroup_stops_the_queue_whoever_runs_it() {
     rig.cp.set_threads(2).unwrap();
     other.submit(dispatch(rig.kernel(Kernel::Ns(100_000)), 0, [3, 1, 1], done));
     rig.wait(done, 0);
+}
+
+#[test]
+fn threads_share_scratch_slots_and_every_workgroup_is_traced_once() {
+    const GROUPS: u32 = 40;
+    const SLOTS: u32 = 8;
+    let rig = Rig::new();
+    rig.cp.set_threads(4).unwrap();
+    rig.cp.set_tracing(true).unwrap();
+    let (queue, signal) = (rig.queue(16), rig.signal(1));
+    queue.scratch(SLOTS, 4);
+    queue.submit(with_private(dispatch(rig.kernel(Kernel::Ns(LONG)), 0, [GROUPS, 1, 1], signal), 16));
+    rig.wait(signal, 0);
+    assert!(rig.places.lock().unwrap().iter().all(|place| place.scratch_slot < SLOTS));
+    let (groups, _) = rig.cp.traced();
+    let ids: BTreeSet<_> = groups.iter().map(|group| group.group).collect();
+    assert_eq!((groups.len(), ids.len()), (GROUPS as usize, GROUPS as usize));
+    // Those that end make room for those that begin at the same time.
+    let mut changes: Vec<(u64, i32)> =
+        groups.iter().flat_map(|g| [(g.start_ns, 1), (g.end_ns, -1)]).collect();
+    changes.sort_unstable();
+    let mut beside = 0;
+    for (at, change) in changes {
+        beside += change;
+        assert!(beside <= SLOTS as i32, "{beside} workgroups with {SLOTS} slots at {at} ns");
+    }
+    let packet = rig.cp.dispatch_log()[0].clone();
+    for group in &groups {
+        assert!(packet.start_ns <= group.start_ns && group.start_ns < group.end_ns, "{group:?}");
+        assert!(group.end_ns <= packet.end_ns, "{group:?} {packet:?}");
+        assert!(packet.cus_used[group.se as usize] >> (group.sh * 16 + group.cu) & 1 == 1);
+    }
+}
+
+#[test]
+fn races_are_found_whoever_runs_the_workgroups() {
+    for threads in [1, 4] {
+        let rig = Rig::new();
+        rig.cp.set_threads(threads).unwrap();
+        rig.cp.set_race_detection(true).unwrap();
+        let (queue, signal) = (rig.queue(16), rig.signal(2));
+        let (from, to) = (rig.vram(), rig.vram());
+        let object = rig.kernel(Kernel::Copy { from, to, ns: LONG });
+        rig.cp.stall_queue(queue.id).unwrap();
+        for _ in 0..2 {
+            queue.submit(dispatch(object, 2 << 9 | 2 << 11, [8, 1, 1], signal));
+        }
+        rig.settle();
+        rig.cp.resume_queue(queue.id).unwrap();
+        rig.wait(signal, 0);
+        let [race] = &rig.cp.races()[..] else { panic!("{threads} threads: {:?}", rig.cp.races()) };
+        assert_eq!((race.kind, race.address, race.bytes), (RaceKind::WriteWrite, to, 8), "{threads} threads");
+        assert_eq!((race.first.index, race.second.index), (0, 1));
+    }
 }

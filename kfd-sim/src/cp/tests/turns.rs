@@ -69,7 +69,14 @@ fn a_barrier_may_wait_for_a_queue_that_waits_for_its_turn() {
 
 #[test]
 fn room_goes_to_the_higher_priority() {
+    for threads in [1, 4] {
+        priority(threads);
+    }
+}
+
+fn priority(threads: usize) {
     let rig = Rig::new();
+    rig.cp.set_threads(threads).unwrap();
     let (low, high, filler) = (rig.queue_with(64, 0), rig.queue_with(64, 15), rig.queue(64));
     // 60 CUs of 40 waves: all taken until released.
     filler.submit(dispatch(rig.kernel(Kernel::Spin), 0, [2400, 1, 1], rig.signal(1)));
@@ -83,7 +90,7 @@ fn room_goes_to_the_higher_priority() {
     signals.iter().for_each(|&signal| rig.wait(signal, 0));
     let log = rig.cp.dispatch_log();
     let end = |id| log.iter().find(|d| d.queue == id).unwrap().end_ns;
-    assert!(end(high.id) < end(low.id), "{} {}", end(high.id), end(low.id));
+    assert!(end(high.id) < end(low.id), "{threads} threads: {} {}", end(high.id), end(low.id));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! must leave the same state, at every level that this processor has. NaNs may differ in their payload, nothing else may.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::super::dispatch;
 use super::super::fast::Level;
@@ -311,6 +312,70 @@ fn memory_handlers_do_what_the_general_form_does() {
         }
     }
     assert!(seen.len() >= 28, "only {} opcodes had a handler of their own: {seen:?}", seen.len());
+}
+
+/// All lanes load one address while a host thread stores there: they get one value.
+#[test]
+fn a_load_of_one_address_by_all_lanes_is_one_access() {
+    let memory: Box<[AtomicU64]> = (0..512).map(|_| AtomicU64::new(0)).collect();
+    let space = AddressSpace::new();
+    let host = memory.as_ptr() as *mut u8;
+    let span =
+        Span { va: HOST, len: 4096, host, memory: MemoryKind::Host, writable: true, executable: false };
+    // SAFETY: the box outlives the address space's use.
+    unsafe { space.map(span) };
+    struct Ended<'a>(&'a AtomicBool);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Also when an assertion fails.
+        let _ended = Ended(&ended);
+        scope.spawn(|| {
+            // Every byte of a value differs from that of the value before.
+            let mut value = 0u64;
+            while !ended.load(Relaxed) {
+                value = value.wrapping_add(0x0101_0101_0101_0101);
+                memory[..2].iter().for_each(|word| word.store(value, Relaxed));
+            }
+        });
+        for (name, registers) in [
+            ("load_dword", 1),
+            ("load_dwordx2", 2),
+            ("load_dwordx4", 4),
+            ("load_ubyte", 1),
+            ("load_sshort", 1),
+        ] {
+            let row = decode::flat::Flat::TABLE.iter().find(|row| row.2.name == name).expect("an opcode");
+            let inst = decode(&[0xdc00_8000 | u32::from(row.0) << 18, 2 | 0x7f << 16 | 12 << 24]).unwrap();
+            let handlers = levels().into_iter().map(|name| Some(Handler::at(&inst, level(name))));
+            for (handler, round) in
+                handlers.chain([None]).flat_map(|handler| (0..400).map(move |n| (handler, n)))
+            {
+                let mut w = wave();
+                (w.vgpr[2], w.vgpr[3]) = ([HOST as u32; 64], [(HOST >> 32) as u32; 64]);
+                let mut env = Env {
+                    port: Port::new(&space, None),
+                    lds: &mut Lds::new(0),
+                    stats: &mut ExecStats::default(),
+                    clock: &|| 77,
+                    apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+                    interrupts: &mut Vec::new(),
+                };
+                match handler {
+                    Some(handler) => handler.run(&mut w, &inst, &mut env),
+                    None => dispatch(&mut w, &inst, &mut env),
+                }
+                .unwrap();
+                for register in &w.vgpr[12..12 + registers] {
+                    assert_eq!(*register, [register[0]; 64], "{inst}, round {round}");
+                }
+            }
+        }
+    });
 }
 
 /// Processor time of this thread, in seconds.
