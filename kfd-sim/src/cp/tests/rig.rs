@@ -95,13 +95,44 @@ impl Interrupts for Interrupted {
     }
 }
 
+/// Workgroups that have begun and not ended.
+#[derive(Default)]
+pub struct Alive {
+    slots: Vec<u32>,
+    /// Most at the same time.
+    pub most: usize,
+    /// Two had the same scratch slot: as it should be only without scratch memory.
+    pub shared: bool,
+}
+
+impl Alive {
+    fn begin(&mut self, slot: u32) {
+        self.shared |= self.slots.contains(&slot);
+        self.slots.push(slot);
+        self.most = self.most.max(self.slots.len());
+    }
+
+    fn end(&mut self, slot: u32) {
+        let at = self.slots.iter().position(|&other| other == slot).expect("it has begun");
+        self.slots.swap_remove(at);
+    }
+}
+
 struct Fake {
     kernel: Kernel,
+    slot: u32,
+    alive: Arc<Mutex<Alive>>,
     begun: bool,
     stats: ExecStats,
     release: Arc<AtomicBool>,
     /// Workgroups that have come to their meeting.
     present: Arc<AtomicU64>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.alive.lock().unwrap().end(self.slot);
+    }
 }
 
 impl RunWorkgroup for Fake {
@@ -186,6 +217,7 @@ pub struct Rig {
     pub places: Arc<Mutex<Vec<Placement>>>,
     /// Workgroups that have come to their meeting.
     pub present: Arc<AtomicU64>,
+    pub alive: Arc<Mutex<Alive>>,
     pub space: Arc<AddressSpace>,
     kernels: Mutex<HashMap<Kernel, u64>>,
     entries: Arc<Mutex<HashMap<u64, Kernel>>>,
@@ -213,14 +245,25 @@ impl Rig {
         let places = Arc::<Mutex<Vec<Placement>>>::default();
         let entries = Arc::<Mutex<HashMap<u64, Kernel>>>::default();
         let present = Arc::<AtomicU64>::default();
+        let alive = Arc::<Mutex<Alive>>::default();
         let make = {
             let (release, places, entries) = (release.clone(), places.clone(), entries.clone());
-            let present = present.clone();
+            let (present, alive) = (present.clone(), alive.clone());
             move |launch: &Launch, _: [u32; 3], place: Placement| -> Box<dyn RunWorkgroup> {
                 places.lock().unwrap().push(place);
                 let kernel = entries.lock().unwrap()[&launch.entry()];
-                let (release, present) = (release.clone(), present.clone());
-                Box::new(Fake { kernel, begun: false, stats: ExecStats::default(), release, present })
+                let (release, present, alive) = (release.clone(), present.clone(), alive.clone());
+                let slot = place.scratch_slot;
+                alive.lock().unwrap().begin(slot);
+                Box::new(Fake {
+                    kernel,
+                    slot,
+                    alive,
+                    begun: false,
+                    stats: ExecStats::default(),
+                    release,
+                    present,
+                })
             }
         };
         let cp = CommandProcessor::with_parts(
@@ -232,7 +275,21 @@ impl Rig {
             Arc::new(make),
         );
         let (kernels, used, vram) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(ARENA - VRAM));
-        Self { cp, clock, interrupts, release, places, present, space, kernels, entries, arena, used, vram }
+        Self {
+            cp,
+            clock,
+            interrupts,
+            release,
+            places,
+            present,
+            alive,
+            space,
+            kernels,
+            entries,
+            arena,
+            used,
+            vram,
+        }
     }
 
     /// Zeroed GPU memory.
