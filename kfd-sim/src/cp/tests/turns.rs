@@ -93,6 +93,32 @@ fn priority(threads: usize) {
     assert!(end(high.id) < end(low.id), "{threads} threads: {} {}", end(high.id), end(low.id));
 }
 
+/// Room that workgroups leave while threads run them is not given to others of their dispatch when a higher priority waits.
+#[test]
+fn nothing_of_a_lower_priority_is_placed_while_a_higher_one_waits() {
+    for threads in [1, 4] {
+        let rig = Rig::new();
+        rig.cp.set_threads(threads).unwrap();
+        let (low, high) = (rig.queue_with(64, 0), rig.queue_with(64, 15));
+        let (signals, taken) = ([rig.signal(1), rig.signal(1)], rig.signal(1));
+        low.submit(dispatch(rig.kernel(Kernel::Spin), 0, [4800, 1, 1], signals[0]));
+        rig.until(|| rig.places.lock().unwrap().len() == 2400, || "not full".into());
+        high.submit(dispatch(rig.kernel(Kernel::Ns(1000)), 0, [2400, 1, 1], signals[1]));
+        // Behind it, and not ordered: it completes when the dispatch waits for room.
+        high.submit(barrier(3, 0, &[], taken));
+        rig.wait(taken, 0);
+        rig.release.store(true, std::sync::atomic::Ordering::SeqCst);
+        signals.iter().for_each(|&signal| rig.wait(signal, 0));
+        let theirs = rig.cp.hardware_queue(high.id).unwrap();
+        let next = rig.places.lock().unwrap()[2400];
+        assert_eq!(
+            (next.me, next.pipe, next.queue),
+            (theirs.me, theirs.pipe, theirs.queue),
+            "{threads} threads"
+        );
+    }
+}
+
 #[test]
 fn overlapping_dispatches_of_a_queue_have_scratch_memory_of_their_own() {
     let rig = Rig::new();

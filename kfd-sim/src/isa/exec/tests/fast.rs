@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use super::super::dispatch;
 use super::super::fast::Level;
@@ -352,26 +353,30 @@ fn a_load_of_one_address_by_all_lanes_is_one_access() {
             let row = decode::flat::Flat::TABLE.iter().find(|row| row.2.name == name).expect("an opcode");
             let inst = decode(&[0xdc00_8000 | u32::from(row.0) << 18, 2 | 0x7f << 16 | 12 << 24]).unwrap();
             let handlers = levels().into_iter().map(|name| Some(Handler::at(&inst, level(name))));
-            for (handler, round) in
-                handlers.chain([None]).flat_map(|handler| (0..400).map(move |n| (handler, n)))
-            {
-                let mut w = wave();
-                (w.vgpr[2], w.vgpr[3]) = ([HOST as u32; 64], [(HOST >> 32) as u32; 64]);
-                let mut env = Env {
-                    port: Port::new(&space, None),
-                    lds: &mut Lds::new(0),
-                    stats: &mut ExecStats::default(),
-                    clock: &|| 77,
-                    apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
-                    interrupts: &mut Vec::new(),
-                };
-                match handler {
-                    Some(handler) => handler.run(&mut w, &inst, &mut env),
-                    None => dispatch(&mut w, &inst, &mut env),
-                }
-                .unwrap();
-                for register in &w.vgpr[12..12 + registers] {
-                    assert_eq!(*register, [register[0]; 64], "{inst}, round {round}");
+            for handler in handlers.chain([None]) {
+                // Until many values were seen, which takes both threads at the same time; not for ever on a busy host.
+                let (end, mut changes, mut last) = (Instant::now() + Duration::from_millis(200), 0, 0);
+                while changes < 2000 && Instant::now() < end {
+                    let mut w = wave();
+                    (w.vgpr[2], w.vgpr[3]) = ([HOST as u32; 64], [(HOST >> 32) as u32; 64]);
+                    let mut env = Env {
+                        port: Port::new(&space, None),
+                        lds: &mut Lds::new(0),
+                        stats: &mut ExecStats::default(),
+                        clock: &|| 77,
+                        apertures: Apertures { lds: 1 << 48, scratch: 2 << 48, private_bytes: 64 },
+                        interrupts: &mut Vec::new(),
+                    };
+                    match handler {
+                        Some(handler) => handler.run(&mut w, &inst, &mut env),
+                        None => dispatch(&mut w, &inst, &mut env),
+                    }
+                    .unwrap();
+                    for register in &w.vgpr[12..12 + registers] {
+                        assert_eq!(*register, [register[0]; 64], "{inst}");
+                    }
+                    changes += u32::from(w.vgpr[12][0] != last);
+                    last = w.vgpr[12][0];
                 }
             }
         }
