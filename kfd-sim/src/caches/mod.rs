@@ -44,7 +44,7 @@
 //! written back and forgotten, and 32 MiB bound each dispatch and each queue. Stores that nobody released are lost when
 //! their memory is unmapped or their queue destroyed.
 //!
-//! Command processor's thread only, but that threads which run workgroups of one dispatch take turns ([`SharedCaches`]).
+//! Command processor's thread only, but that threads which run workgroups of one dispatch take turns (`SharedCaches`).
 
 mod dispatch;
 mod l2;
