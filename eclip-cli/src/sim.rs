@@ -28,6 +28,9 @@ pub struct Options {
     /// Make calls of the driver fail, such as SET_CU_MASK=EINVAL:once
     #[arg(long, value_name = "LIST")]
     fail: Option<String>,
+    /// Host threads that run the workgroups of a dispatch; by default one for each processor
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// Report dispatches that touch the same bytes without order between them
     #[arg(long)]
     races: bool,
@@ -51,6 +54,7 @@ pub fn run(options: &Options) -> Result<()> {
         trace: options.trace.clone(),
         plan: options.plan.clone(),
         fail: options.fail.clone(),
+        threads: options.threads,
         races: options.races,
         log: options.log,
     };

@@ -33,6 +33,8 @@ pub struct Flags {
     pub plan: Option<PathBuf>,
     /// `KFD_SIM_FAIL`.
     pub fail: Option<String>,
+    /// `KFD_SIM_THREADS`.
+    pub threads: Option<usize>,
     /// `KFD_SIM_RACES`.
     pub races: bool,
     /// `KFD_SIM_LOG`.
@@ -57,12 +59,18 @@ impl Flags {
         for entry in failures {
             Failure::parse(entry).map_err(|why| bad("KFD_SIM_FAIL", why))?;
         }
+        if self.threads.is_some_and(|threads| !(1..=crate::cp::MOST_THREADS).contains(&threads)) {
+            let why = format!("a number from 1 to {} expected", crate::cp::MOST_THREADS);
+            return Err(bad("KFD_SIM_THREADS", why));
+        }
+        let threads = self.threads.map(|threads| threads.to_string());
         let text = |name, value: &Option<String>| value.as_ref().map(|text| (name, OsString::from(text)));
         let switch = |name, on: bool| on.then(|| (name, OsString::from("1")));
         let mut found: Vec<_> = [
             text("KFD_SIM_MEMORY", &self.memory),
             text("KFD_SIM_KFD_VERSION", &self.kfd_version),
             text("KFD_SIM_FAIL", &self.fail),
+            text("KFD_SIM_THREADS", &threads),
             switch("KFD_SIM_RACES", self.races),
             switch("KFD_SIM_LOG", self.log),
         ]
@@ -246,6 +254,7 @@ mod tests {
             ("KFD_SIM_KFD_VERSION", Flags { kfd_version: Some("3".into()), ..Flags::default() }),
             ("KFD_SIM_PLAN", Flags { plan: Some("/nonexistent".into()), ..Flags::default() }),
             ("KFD_SIM_FAIL", Flags { fail: Some("NOPE=EIO".into()), ..Flags::default() }),
+            ("KFD_SIM_THREADS", Flags { threads: Some(0), ..Flags::default() }),
         ] {
             assert!(flags.variables().unwrap_err().to_string().starts_with(name));
         }

@@ -8,7 +8,7 @@ use rayon_core::{ThreadPool, ThreadPoolBuilder};
 use crate::isa::CodeCache;
 
 /// Most threads that a setting can ask for.
-const MOST_THREADS: usize = 256;
+pub(crate) const MOST_THREADS: usize = 256;
 
 /// See the module's description.
 pub(crate) struct Crew {

@@ -52,6 +52,7 @@ use crate::ports::Interrupts;
 use crate::timing::{SimpleModel, TimingModel};
 use common::Device;
 use crew::Crew;
+pub(crate) use crew::MOST_THREADS;
 use inbox::{Command, Inbox, Reply};
 use kernel::MakeWorkgroup;
 use log::Record;
