@@ -1,0 +1,14 @@
+//! How an AMD GPU spends time and power.
+
+pub mod constant;
+pub mod device;
+pub mod engine;
+pub mod error;
+pub mod kernel;
+pub mod mask;
+
+pub use device::Device;
+pub use engine::Gpu;
+pub use error::ModelError;
+pub use kernel::Kernel;
+pub use mask::Mask;
