@@ -151,10 +151,18 @@ fn memory_bound(
     if without_memory >= short || memory <= 0.0 {
         return None;
     }
+    // No CU moves more than it can.
+    let bytes = memory * device.memory.bandwidth.value;
+    let movable = |cus: u64, time: f64| {
+        shape.workgroups.min(cus) as f64 * device.memory.cu_bandwidth.value * time
+    };
+    if bytes > movable(u64::from(seen.cus), long) || bytes > movable(device.cus() as u64, short) {
+        return None;
+    }
     let waves = shape.workgroups as f64 * f64::from(base.waves);
     let units = f64::from(seen.cus) * device.shape.simds_per_cu.value;
     let kernel = Kernel {
-        bytes: memory * device.memory.bandwidth.value / shape.workgroups as f64,
+        bytes: bytes / shape.workgroups as f64,
         latency_ns: latency,
         issue_ns: device.compute.latency_bound_issue.value * long * units / waves,
         ..base.clone()
