@@ -161,12 +161,13 @@ pub fn run_with(scenario: &Scenario, device: &Device, precision: Precision) -> R
     })
 }
 
-/// Runs `scenario` once, without running workers alone: rates in requests a second and mean watts.
-pub fn rates(scenario: &Scenario, device: &Device) -> Result<(Vec<f64>, f64), ModelError> {
+/// Runs `scenario` once, without running workers alone: each worker's rate in requests a second, mean watts, and what it cost
+/// to compute.
+pub fn measure(scenario: &Scenario, device: &Device) -> Result<(Vec<f64>, f64, Effort), ModelError> {
     let raw = simulate(scenario, device, Precision::default(), None, false)?;
-    let rates =
-        scenario.workers.iter().zip(&raw.workers).map(|(worker, progress)| rate(worker, progress, &raw));
-    Ok((rates.collect(), raw.energy.joules() / ((raw.end - raw.from) * 1e-9)))
+    let pairs = scenario.workers.iter().zip(&raw.workers);
+    let rates = pairs.map(|(worker, progress)| rate(worker, progress, &raw)).collect();
+    Ok((rates, raw.energy.joules() / ((raw.end - raw.from) * 1e-9), raw.effort))
 }
 
 fn rate_of(worker: &Worker, raw: &Raw) -> f64 {

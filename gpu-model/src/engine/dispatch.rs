@@ -10,7 +10,7 @@
 
 use super::Gpu;
 use super::cu::Cohort;
-use super::run::Stream;
+use super::run::{Run, Stream};
 
 /// CUs that an older kernel has a claim on, one bit each.
 type Blocked = Vec<u64>;
@@ -21,7 +21,7 @@ fn is_blocked(blocked: &Blocked, cu: usize) -> bool {
 
 impl Gpu {
     fn waiting(&self) -> Vec<usize> {
-        let waits = |slot: &usize| self.runs[*slot].as_ref().is_some_and(super::run::Run::waits);
+        let waits = |slot: &usize| self.runs[*slot].as_ref().is_some_and(Run::waits);
         self.offered.iter().copied().filter(waits).collect()
     }
 
@@ -53,16 +53,15 @@ impl Gpu {
     pub(super) fn dispatch_in_turn(&mut self) {
         let waiting = self.waiting();
         let none = Blocked::new();
-        let rivals = |gpu: &Self, slot: usize| {
-            waiting.iter().any(|&other| other != slot && gpu.run(slot).mask.overlaps(&gpu.run(other).mask))
-        };
+        let freed = std::mem::take(&mut self.freed);
         for &slot in &waiting {
-            if self.run(slot).stream.is_some() && (rivals(self, slot) || self.has_room(slot, &none)) {
+            if self.run(slot).stream.is_some()
+                && (self.gains(slot, &freed) || self.has_rival(slot, &waiting))
+            {
                 self.end_stream(slot);
             }
         }
-        let open: Vec<usize> =
-            waiting.iter().copied().filter(|&slot| self.run(slot).stream.is_none()).collect();
+        let open: Vec<usize> = waiting.iter().copied().filter(|&slot| self.gains(slot, &freed)).collect();
         if let [only] = open[..] {
             self.place(only, u64::MAX, &none);
         } else if !open.is_empty() {
@@ -81,17 +80,39 @@ impl Gpu {
                 self.rotation = self.rotation.wrapping_add(1);
             }
         }
-        for &slot in &open {
-            let alone = !waiting.iter().any(|&other| {
-                other != slot
-                    && self.run(other).pending > 0
-                    && self.run(slot).mask.overlaps(&self.run(other).mask)
-            });
-            if alone {
+        for &slot in &waiting {
+            self.run_mut(slot).looked = true;
+            if self.run(slot).stream.is_none() && !self.has_rival(slot, &waiting) {
                 self.start_stream(slot);
             }
         }
+        self.freed = freed;
+        self.freed.clear();
         self.drop_placed();
+    }
+
+    /// Whether there may be room for a kernel that there was not when it was looked at last: on the CUs that were freed since.
+    fn gains(&self, slot: usize, freed: &[usize]) -> bool {
+        let run = self.run(slot);
+        let fits = |&cu: &usize| self.cus[cu].room.fits(&run.cost) > 0 && run.mask.contains(cu);
+        !run.looked || freed.iter().any(fits)
+    }
+
+    /// Whether another kernel that waits could use the room that one workgroup of this one leaves.
+    fn has_rival(&self, slot: usize, waiting: &[usize]) -> bool {
+        let run = self.run(slot);
+        waiting.iter().any(|&other| {
+            let rival = self.run(other);
+            other != slot && rival.pending > 0 && run.mask.overlaps(&rival.mask) && self.could_use(run, rival)
+        })
+    }
+
+    fn could_use(&self, run: &Run, rival: &Run) -> bool {
+        run.mask.cus().iter().map(|&cu| usize::from(cu)).any(|cu| {
+            let mut room = self.cus[cu].room;
+            room.give(&run.cost, 1);
+            room.fits(&rival.cost) > 0 && rival.mask.contains(cu)
+        })
     }
 
     /// Kernels all of whose workgroups are placed make way on their pipes.

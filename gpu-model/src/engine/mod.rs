@@ -120,6 +120,8 @@ pub struct Gpu {
     /// Shader engine's turn, kept from kernel to kernel.
     turn: usize,
     dispatch_wanted: bool,
+    /// CUs where workgroups ended since the dispatcher looked last.
+    freed: Vec<usize>,
     queues: Vec<Queue>,
     pipes: Vec<Pipe>,
     /// Queues that wait for a place on the hardware.
@@ -167,6 +169,7 @@ impl Gpu {
             rotation: 0,
             turn: 0,
             dispatch_wanted: false,
+            freed: Vec::new(),
             queues: Vec::new(),
             pipes: vec![Pipe::default(); device.shape.pipes.value as usize],
             unmapped: VecDeque::new(),

@@ -382,6 +382,7 @@ impl Gpu {
         }
         for run in self.runs.iter_mut().flatten().filter(|run| run.queue == index) {
             run.stopped = false;
+            run.looked = false;
         }
         self.dispatch_wanted = true;
         self.look(index);

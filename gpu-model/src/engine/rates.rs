@@ -161,6 +161,7 @@ impl Gpu {
         self.cus[cu].room.give(&cost, cohort.n);
         self.cus[cu].waves -= cost.waves * cohort.n;
         self.mark_stale(cu);
+        self.freed.push(cu);
         self.dispatch_wanted = true;
         cohort
     }

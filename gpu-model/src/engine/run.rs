@@ -52,6 +52,8 @@ pub(crate) struct Run {
     pub stopped: bool,
     /// All CUs were full at least once.
     pub filled: bool,
+    /// The dispatcher has tried to place its workgroups since it came, or came back.
+    pub looked: bool,
     pub stream: Option<Stream>,
     /// Bytes a ns that its cohorts would like to move.
     pub demand: f64,
@@ -94,6 +96,7 @@ impl Run {
             offered: false,
             stopped: false,
             filled: false,
+            looked: false,
             stream: None,
             demand: 0.0,
             grant: 1.0,

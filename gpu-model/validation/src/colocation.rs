@@ -132,3 +132,26 @@ fn one(
     let watts = Pair { label, measured: rows[0].watts_total, model: outcome.watts };
     Comparison { mix: rows[0].mix, policy: rows[0].policy.clone(), stp, workers, watts }
 }
+
+/// Turns a scenario of the H200 into one for `target` with the same workgroups: each wave needs as much longer as a SIMD unit is
+/// slower in FP32, bytes stay, registers and local memory are cut to what a CU holds, and equal SM sets become shader engines.
+/// Only for measuring how long computing takes.
+pub fn to_mi50(scenario: &mut Scenario, source: &Device, target: &Device) {
+    // FP32 lanes x GHz of a SIMD unit: 32 x 1.98 (H200), 16 x 1.725 (MI50); two warps make a wave.
+    let slower = 32.0 * 1.98 / (16.0 * 1.725) * 2.0;
+    for kernel in scenario.kernels.values_mut() {
+        kernel.waves = kernel.waves.div_ceil(2);
+        kernel.registers = (kernel.registers / 2).min(128);
+        kernel.lds_bytes = kernel.lds_bytes.min(65536);
+        kernel.issue_ns *= slower;
+        kernel.latency_ns *= 2.0;
+        kernel.overhead_ns = None;
+    }
+    let engines = target.shape.shader_engines.value as usize;
+    for (index, queue) in scenario.queues.values_mut().enumerate() {
+        if queue.mask != "all" {
+            queue.mask = format!("se{}", index % engines);
+        }
+    }
+    scenario.about = scenario.about.clone() + ", on " + &target.name + " instead of " + &source.name;
+}

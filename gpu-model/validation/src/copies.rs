@@ -74,5 +74,5 @@ pub fn scenario(loops: &[(Kernel, String)]) -> Scenario {
 pub fn rate_alone(device: &Device, kernel: &Kernel, sms: usize) -> f64 {
     let scenario = scenario(&[(kernel.clone(), format!("0-{}", sms - 1))]);
     let device = scenario.adjust(device.clone()).expect("constants of the device");
-    gpu_model::run::rates(&scenario, &device).expect("a valid scenario").0[0]
+    gpu_model::run::measure(&scenario, &device).expect("a valid scenario").0[0]
 }
