@@ -116,9 +116,9 @@ proptest! {
     #[test]
     fn rounds_at_once_are_rounds_one_by_one(load in load(), oldest in any::<bool>()) {
         let device = device(oldest);
-        let exact = Precision { coalesce: false, memory: 0.0 };
+        let exact = Precision::EXACT;
         let slow = run(&device, &load, exact, false);
-        let fast = run(&device, &load, Precision { coalesce: true, memory: 0.0 }, false);
+        let fast = run(&device, &load, Precision { coalesce: true, ..Precision::EXACT }, false);
         check(&load, &slow)?;
         for (packet, (_, end)) in &slow.times {
             let other = fast.times[packet].1;
@@ -144,7 +144,7 @@ fn alone_the_short_cut_is_exact_and_costs_no_more_for_more_workgroups() {
         let load = Load { masks: vec!["se0,se2"], jobs: vec![(0, kernel, 0.0)] };
         let fast = run(&device, &load, Precision::default(), false);
         if workgroups < 1_000_000 {
-            let slow = run(&device, &load, Precision { coalesce: false, memory: 0.0 }, false);
+            let slow = run(&device, &load, Precision::EXACT, false);
             assert!((fast.end - slow.end).abs() < 1.0, "{} {}", fast.end, slow.end);
         }
         let mut gpu = Gpu::new(device.clone(), 1).unwrap();

@@ -1,4 +1,4 @@
-//! One CU: what it holds, and how fast each of its workgroups goes.
+//! CUs in the same state: what each holds, and how fast each of its workgroups goes.
 //!
 //! Rates are in workgroups a ns. A workgroup goes as fast as the scarcest of these lets it: its own latency, its share of the
 //! SIMD units' issue slots, its share of memory.
@@ -79,9 +79,12 @@ pub(crate) struct Cohort {
     pub stream: bool,
 }
 
-/// A CU.
+/// CUs of one shader engine, all in the same state; the fields tell of each of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Cu {
+    /// Numbers of the CUs. None: the entry is free.
+    pub members: Vec<u16>,
+    pub engine: usize,
     pub room: Room,
     pub cohorts: Vec<Cohort>,
     /// Resident waves.
@@ -130,8 +133,39 @@ fn water_level(items: &[(f64, f64)], capacity: f64) -> f64 {
 }
 
 impl Cu {
-    pub fn new(device: &Device) -> Self {
-        Self { room: Room::of(device), cohorts: Vec::new(), waves: 0, since: 0.0, stale: false }
+    /// Empty CUs.
+    pub fn new(device: &Device, engine: usize, members: Vec<u16>) -> Self {
+        Self { members, engine, room: Room::of(device), cohorts: Vec::new(), waves: 0, since: 0.0, stale: false }
+    }
+
+    /// How many CUs.
+    pub fn count(&self) -> u64 {
+        self.members.len() as u64
+    }
+
+    /// Whether the other's workgroups are the same, `tolerance` apart in what they have done. Both at the same time, both sorted.
+    pub fn is_like(&self, other: &Self, tolerance: f64) -> bool {
+        let alike = |(a, b): (&Cohort, &Cohort)| {
+            a.run == b.run && a.n == b.n && a.stream == b.stream && (a.done - b.done).abs() <= tolerance
+        };
+        self.waves == other.waves
+            && self.cohorts.len() == other.cohorts.len()
+            && self.cohorts.iter().zip(&other.cohorts).all(alike)
+    }
+
+    /// An order in which alike CUs have alike lists.
+    pub fn sort(&mut self) {
+        self.cohorts.sort_by(|a, b| (a.run, a.stream).cmp(&(b.run, b.stream)).then(b.done.total_cmp(&a.done)));
+    }
+
+    /// Makes one of the two: both at the same time, and alike. What they have done is kept in sum.
+    pub fn absorb(&mut self, other: &mut Self) {
+        let (a, b) = (self.count() as f64, other.count() as f64);
+        for (mine, theirs) in self.cohorts.iter_mut().zip(&other.cohorts) {
+            mine.done = (a * mine.done + b * theirs.done) / (a + b);
+        }
+        self.members.append(&mut other.members);
+        other.cohorts.clear();
     }
 
     /// Brings `done` up to `now`.

@@ -11,6 +11,9 @@
 use super::Gpu;
 use super::cu::Cohort;
 use super::run::{Run, Stream};
+use crate::device::DispatchPolicy;
+use crate::kernel::Cost;
+use crate::mask::Mask;
 
 /// CUs that an older kernel has a claim on, one bit each.
 type Blocked = Vec<u64>;
@@ -28,12 +31,13 @@ impl Gpu {
     /// Kernels in the order in which they came; a CU that one may use is closed to later ones until all its workgroups
     /// are placed.
     pub(super) fn dispatch_oldest(&mut self) {
-        let mut blocked = vec![0u64; self.cus.len().div_ceil(64)];
+        self.freed.clear();
+        let mut blocked = vec![0u64; self.classes.len().div_ceil(64)];
         for slot in self.waiting() {
             let mask = self.run(slot).mask.clone();
             let free = mask.cus().iter().any(|&cu| !is_blocked(&blocked, cu.into()));
             let whole = mask.cus().iter().all(|&cu| !is_blocked(&blocked, cu.into()));
-            if self.run(slot).stream.is_some() && (!whole || self.has_room(slot, &blocked)) {
+            if self.run(slot).stream.is_some() && (!whole || self.room(slot, &blocked) > 0) {
                 self.end_stream(slot);
             }
             if free && self.run(slot).stream.is_none() {
@@ -94,7 +98,7 @@ impl Gpu {
     /// Whether there may be room for a kernel that there was not when it was looked at last: on the CUs that were freed since.
     fn gains(&self, slot: usize, freed: &[usize]) -> bool {
         let run = self.run(slot);
-        let fits = |&cu: &usize| self.cus[cu].room.fits(&run.cost) > 0 && run.mask.contains(cu);
+        let fits = |&cu: &usize| self.cus[cu].room.fits(&run.cost) > 0 && self.enables(&run.mask, cu);
         !run.looked || freed.iter().any(fits)
     }
 
@@ -107,12 +111,52 @@ impl Gpu {
         })
     }
 
+    /// Workgroups that end at one moment end one after another. Whether each is followed by another of its kernel because no
+    /// other kernel that waits could use the room of one.
+    pub(super) fn follows_itself(&self, slot: usize) -> bool {
+        if self.device.policy != DispatchPolicy::RoundRobin || !self.run(slot).waits() {
+            return false;
+        }
+        let waiting = self.waiting();
+        waiting.len() > 1 && !self.has_rival(slot, &waiting)
+    }
+
+    /// Places as many workgroups as have just ended, on the same CUs, if so many wait.
+    pub(super) fn follow(&mut self, cu: usize, ended: &Cohort) {
+        let n = self.cus[cu].count() * u64::from(ended.n);
+        let run = self.run_mut(ended.run);
+        if run.groups.front().is_some_and(|front| front.n >= n) {
+            let group = run.take(n);
+            self.add(cu, ended.run, ended.n, group.done);
+        }
+    }
+
     fn could_use(&self, run: &Run, rival: &Run) -> bool {
-        run.mask.cus().iter().map(|&cu| usize::from(cu)).any(|cu| {
+        (0..self.cus.len()).any(|cu| {
             let mut room = self.cus[cu].room;
             room.give(&run.cost, 1);
-            room.fits(&rival.cost) > 0 && rival.mask.contains(cu)
+            room.fits(&rival.cost) > 0 && self.enables(&run.mask, cu) && self.enables(&rival.mask, cu)
         })
+    }
+
+    /// Whether `mask` enables the CUs of an entry: all or none.
+    pub(super) fn enables(&self, mask: &Mask, cu: usize) -> bool {
+        self.cus[cu].members.first().is_some_and(|&member| mask.contains(member.into()))
+    }
+
+    /// Entries of the shader engine of `engine`'s CUs that it enables and no older kernel blocks.
+    fn open(&self, engine: &[u16], mask: &Mask, blocked: &Blocked) -> Vec<usize> {
+        let number = usize::from(engine[0]) / self.device.shape.cus_per_se.value as usize;
+        let free = |cu: &usize| {
+            let member = usize::from(self.cus[*cu].members[0]);
+            mask.contains(member) && !is_blocked(blocked, member)
+        };
+        self.engines[number].iter().copied().filter(free).collect()
+    }
+
+    /// How many workgroups fit on these entries.
+    fn room_on(&self, cus: &[usize], cost: &Cost) -> u64 {
+        cus.iter().map(|&cu| self.cus[cu].count() * u64::from(self.cus[cu].room.fits(cost))).sum()
     }
 
     /// Kernels all of whose workgroups are placed make way on their pipes.
@@ -131,14 +175,8 @@ impl Gpu {
 
     fn room(&self, slot: usize, blocked: &Blocked) -> u64 {
         let run = self.run(slot);
-        let open = run.mask.cus().iter().map(|&cu| usize::from(cu)).filter(|&cu| !is_blocked(blocked, cu));
-        open.map(|cu| u64::from(self.cus[cu].room.fits(&run.cost))).sum()
-    }
-
-    fn has_room(&self, slot: usize, blocked: &Blocked) -> bool {
-        let run = self.run(slot);
-        let cus = run.mask.cus().iter().map(|&cu| usize::from(cu));
-        cus.filter(|&cu| !is_blocked(blocked, cu)).any(|cu| self.cus[cu].room.fits(&run.cost) > 0)
+        let engines = run.mask.engines().iter();
+        engines.map(|engine| self.room_on(&self.open(engine, &run.mask, blocked), &run.cost)).sum()
     }
 
     /// Places up to `most` workgroups; how many it placed.
@@ -147,10 +185,7 @@ impl Gpu {
         let (mask, cost) = (run.mask.clone(), run.cost);
         let engines = mask.engines().len();
         let turn = run.turn % engines;
-        let room = |engine: &Vec<u16>| -> u64 {
-            let open = engine.iter().map(|&cu| usize::from(cu)).filter(|&cu| !is_blocked(blocked, cu));
-            open.map(|cu| u64::from(self.cus[cu].room.fits(&cost))).sum()
-        };
+        let room = |engine: &Vec<u16>| self.room_on(&self.open(engine, &mask, blocked), &cost);
         let rooms: Vec<u64> = mask.engines().iter().map(room).collect();
         // The engine `j` turns from now can take its share until its room is used up; the first that cannot ends it.
         let until =
@@ -167,7 +202,8 @@ impl Gpu {
             left -= group.n;
             for j in 0..engines.min(group.n as usize) {
                 let share = (group.n - j as u64).div_ceil(engines as u64);
-                self.place_in_engine(slot, &mask.engines()[(turn + j) % engines], share, group.done, blocked);
+                let open = self.open(&mask.engines()[(turn + j) % engines], &mask, blocked);
+                self.place_in_engine(slot, &open, share, group.done);
             }
             turn = (turn + (group.n % engines as u64) as usize) % engines;
         }
@@ -176,71 +212,96 @@ impl Gpu {
     }
 
     /// Places `n` workgroups, for which there is room, on an engine's CUs.
-    fn place_in_engine(&mut self, slot: usize, engine: &[u16], n: u64, done: f64, blocked: &Blocked) {
+    fn place_in_engine(&mut self, slot: usize, open: &[usize], n: u64, done: f64) {
         let run = self.run(slot);
         let cost = run.cost;
         let fill = run.filled && run.kernel.ends_together;
-        // (waves, CU, room)
-        let mut open: Vec<(u32, usize, u32)> = engine
-            .iter()
-            .map(|&cu| usize::from(cu))
-            .filter(|&cu| !is_blocked(blocked, cu))
-            .map(|cu| (self.cus[cu].waves, cu, self.cus[cu].room.fits(&cost)))
-            .filter(|&(_, _, room)| room > 0)
-            .collect();
-        let mut left = n as u32;
+        let mut left = n;
         if fill {
-            for (_, cu, room) in open {
-                let share = room.min(left);
-                self.add(cu, slot, share, done);
-                left -= share;
+            for &cu in open {
+                let (room, count) = (u64::from(self.cus[cu].room.fits(&cost)), self.cus[cu].count());
+                let full = left.checked_div(room).unwrap_or(0).min(count);
+                self.add_to(cu, full, slot, room, done);
+                left -= full * room;
+                // What does not fill a CU goes to one of those that are left, still this entry's.
+                if left < room && full < count {
+                    self.add_to(cu, 1, slot, left, done);
+                    left = 0;
+                }
                 if left == 0 {
                     return;
                 }
             }
             return;
         }
-        let alike = |a: &(u32, usize, u32), b: &(u32, usize, u32)| a.0 == b.0 && a.2 == b.2;
-        if open.windows(2).all(|pair| alike(&pair[0], &pair[1])) {
-            let (each, extra) = (left / open.len() as u32, left as usize % open.len());
-            for (index, (_, cu, _)) in open.into_iter().enumerate() {
-                self.add(cu, slot, each + u32::from(index < extra), done);
-            }
-            return;
+        // (entry, CUs, waves, room, workgroups for each CU)
+        let mut levels: Vec<(usize, u64, u32, u32, u64)> = open
+            .iter()
+            .map(|&cu| (cu, self.cus[cu].count(), self.cus[cu].waves, self.cus[cu].room.fits(&cost), 0))
+            .filter(|level| level.3 > 0)
+            .collect();
+        if let [only] = &mut levels[..] {
+            only.4 = left / only.1;
+            left %= only.1;
+            only.3 = 1;
         }
         // One to each of the CUs with the fewest waves, until all are placed.
-        let mut shares = vec![0u32; open.len()];
+        let mut extra = None;
         while left > 0 {
-            let fewest = open.iter().filter(|cu| cu.2 > 0).map(|cu| cu.0).min().expect("there is room");
-            for (index, cu) in open.iter_mut().enumerate() {
-                if cu.0 == fewest && cu.2 > 0 && left > 0 {
-                    cu.0 += cost.waves;
-                    cu.2 -= 1;
-                    shares[index] += 1;
-                    left -= 1;
+            let fewest = levels.iter().filter(|level| level.3 > 0).map(|level| level.2).min().expect("there is room");
+            for level in levels.iter_mut().filter(|level| level.2 == fewest && level.3 > 0) {
+                if left < level.1 {
+                    if left > 0 {
+                        extra = Some((level.0, left));
+                    }
+                    left = 0;
+                    break;
                 }
+                level.2 += cost.waves;
+                level.3 -= 1;
+                level.4 += 1;
+                left -= level.1;
             }
         }
-        for (&(_, cu, _), share) in open.iter().zip(shares) {
-            self.add(cu, slot, share, done);
+        for (cu, count, _, _, share) in levels {
+            match extra {
+                Some((other, some)) if other == cu => {
+                    let part = self.split(cu, some as usize);
+                    self.add_to(part, some, slot, share + 1, done);
+                    self.add_to(cu, count - some, slot, share, done);
+                }
+                _ => self.add_to(cu, count, slot, share, done),
+            }
         }
     }
 
-    fn add(&mut self, cu: usize, slot: usize, n: u32, done: f64) {
-        if n == 0 {
+    /// Adds `n` workgroups to each of `count` CUs of an entry, splitting it if it has more.
+    fn add_to(&mut self, cu: usize, count: u64, slot: usize, n: u64, done: f64) {
+        if n == 0 || count == 0 {
             return;
         }
+        let cu = if count < self.cus[cu].count() { self.split(cu, count as usize) } else { cu };
+        self.add(cu, slot, n as u32, done);
+    }
+
+    fn add(&mut self, cu: usize, slot: usize, n: u32, done: f64) {
         self.effort.placed += 1;
         self.retract(cu);
+        let count = self.cus[cu].count();
         let run = self.runs[slot].as_mut().expect("a kernel that is placed is in flight");
-        run.resident += u64::from(n);
+        run.resident += count * u64::from(n);
         self.cus[cu].room.take(&run.cost, n);
         self.cus[cu].waves += run.cost.waves * n;
+        let merge = self.precision.merge;
         let alike = |cohort: &&mut Cohort| {
-            cohort.run == slot && !cohort.stream && (cohort.done - done).abs() < 1e-9
+            cohort.run == slot && !cohort.stream && (cohort.done - done).abs() <= merge
         };
         match self.cus[cu].cohorts.iter_mut().find(alike) {
-            Some(cohort) => cohort.n += n,
+            Some(cohort) => {
+                let (old, new) = (f64::from(cohort.n), f64::from(n));
+                cohort.done = (cohort.done * old + done * new) / (old + new);
+                cohort.n += n;
+            }
             None => {
                 self.cus[cu].cohorts.push(Cohort { run: slot, n, done, rate: 0.0, demand: 0.0, stream: false })
             }
@@ -261,11 +322,12 @@ impl Gpu {
         }
         let mask = run.mask.clone();
         let (mut consumed, mut residents) = (0.0, 0u64);
-        for &cu in mask.cus() {
-            self.cus[usize::from(cu)].progress(self.now);
-            for cohort in self.cus[usize::from(cu)].cohorts.iter().filter(|cohort| cohort.run == slot) {
-                consumed += f64::from(cohort.n) * cohort.done;
-                residents += u64::from(cohort.n);
+        for cu in (0..self.cus.len()).filter(|&cu| self.enables(&mask, cu)).collect::<Vec<_>>() {
+            self.cus[cu].progress(self.now);
+            let count = self.cus[cu].count();
+            for cohort in self.cus[cu].cohorts.iter().filter(|cohort| cohort.run == slot) {
+                consumed += count as f64 * f64::from(cohort.n) * cohort.done;
+                residents += count * u64::from(cohort.n);
             }
         }
         // At least a whole round, or it is not worth it. Workgroups left on CUs that a former mask enabled end by themselves.
@@ -274,8 +336,7 @@ impl Gpu {
             return;
         }
         self.run_mut(slot).stream = Some(Stream { consumed, rate: 0.0, since: self.now });
-        for &cu in mask.cus() {
-            let cu = usize::from(cu);
+        for cu in 0..self.cus.len() {
             if self.cus[cu].cohorts.iter().any(|cohort| cohort.run == slot) {
                 self.retract(cu);
                 self.cus[cu].cohorts.iter_mut().filter(|cohort| cohort.run == slot).for_each(|c| c.stream = true);
@@ -289,18 +350,17 @@ impl Gpu {
 
     /// Ends a stream: each of its workgroups is where it would be had every round been computed.
     pub(super) fn end_stream(&mut self, slot: usize) {
-        let mask = self.run(slot).mask.clone();
         let mut placed = 0u64;
-        for &cu in mask.cus() {
-            let cu = usize::from(cu);
+        for cu in 0..self.cus.len() {
             if !self.cus[cu].cohorts.iter().any(|cohort| cohort.run == slot && cohort.stream) {
                 continue;
             }
             self.retract(cu);
+            let count = self.cus[cu].count();
             for cohort in self.cus[cu].cohorts.iter_mut().filter(|cohort| cohort.run == slot && cohort.stream) {
                 // A round that ends just now has ended, but for rounding.
                 let rounds = (cohort.done + 1e-9).floor();
-                placed += rounds as u64 * u64::from(cohort.n);
+                placed += rounds as u64 * count * u64::from(cohort.n);
                 cohort.done = (cohort.done - rounds).max(0.0);
                 cohort.stream = false;
             }

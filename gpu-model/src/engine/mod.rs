@@ -8,6 +8,7 @@
 
 mod cu;
 mod dispatch;
+mod groups;
 mod memory;
 mod power;
 mod queue;
@@ -75,11 +76,19 @@ pub struct Precision {
     pub coalesce: bool,
     /// Relative change of a kernel's share of memory that is worth computing.
     pub memory: f64,
+    /// Workgroups, and CUs with the same workgroups, that are so far apart in what they have done (1 = all of it) are taken as
+    /// equally far; the sum of what is done stays.
+    pub merge: f64,
+}
+
+impl Precision {
+    /// Nothing is taken together that is not the same.
+    pub const EXACT: Self = Self { coalesce: false, memory: 0.0, merge: 1e-9 };
 }
 
 impl Default for Precision {
     fn default() -> Self {
-        Self { coalesce: true, memory: 1e-3 }
+        Self { coalesce: true, memory: 1e-3, merge: 0.05 }
     }
 }
 
@@ -102,10 +111,16 @@ pub struct Gpu {
     rates: CuRates,
     watts: Watts,
     now: f64,
+    /// CUs, those in the same state in one entry. Entries without members are free.
     cus: Vec<Cu>,
-    /// For each CU: when its next workgroup ends.
+    /// Entries of `cus` of each shader engine.
+    engines: Vec<Vec<usize>>,
+    free_cus: Vec<usize>,
+    /// For each CU: which masks enable it, as a number. Only CUs of one class are ever in one entry.
+    classes: Vec<u32>,
+    /// For each entry: when its next workgroup ends.
     next: Vec<f64>,
-    /// For each CU: what it draws.
+    /// For each entry: what it draws.
     activity: Vec<Activity>,
     total: Activity,
     energy: Energy,
@@ -148,7 +163,12 @@ impl Gpu {
     /// As [`Gpu::new`], computing as `precision` says.
     pub fn with_precision(device: Device, seed: u64, precision: Precision) -> Result<Self, ModelError> {
         device.check()?;
-        let cus = device.cus();
+        let (engines, per_se) = (device.shape.shader_engines.value as usize, device.shape.cus_per_se.value as usize);
+        let group = |engine: usize| {
+            let members = engine * per_se..(engine + 1) * per_se;
+            Cu::new(&device, engine, members.map(|cu| cu as u16).collect())
+        };
+        let cus: Vec<Cu> = (0..engines).map(group).collect();
         Ok(Self {
             rates: CuRates {
                 simds: device.shape.simds_per_cu.value,
@@ -157,9 +177,12 @@ impl Gpu {
             },
             watts: Watts::of(&device),
             now: 0.0,
-            cus: vec![Cu::new(&device); cus],
-            next: vec![f64::INFINITY; cus],
-            activity: vec![Activity::default(); cus],
+            cus,
+            engines: (0..engines).map(|engine| vec![engine]).collect(),
+            free_cus: Vec::new(),
+            classes: vec![0; engines * per_se],
+            next: vec![f64::INFINITY; engines],
+            activity: vec![Activity::default(); engines],
             total: Activity::default(),
             energy: Energy::default(),
             stale: Vec::new(),
@@ -217,7 +240,8 @@ impl Gpu {
     /// Workgroups on CU number `cu` (shader engine by shader engine) at this moment. 0 for a CU that does not exist.
     pub fn resident_workgroups(&mut self, cu: usize) -> u32 {
         self.settle();
-        self.cus.get(cu).map_or(0, |cu| cu.cohorts.iter().map(|cohort| cohort.n).sum())
+        let group = self.cus.iter().find(|group| group.members.iter().any(|&member| usize::from(member) == cu));
+        group.map_or(0, |group| group.cohorts.iter().map(|cohort| cohort.n).sum())
     }
 
     /// When something happens inside, if nothing is submitted before: not necessarily something that [`Gpu::advance`]

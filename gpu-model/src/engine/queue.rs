@@ -108,6 +108,7 @@ impl Gpu {
 
     /// A new queue whose kernels use the CUs of `mask`. Queues are spread over the pipes in turn.
     pub fn add_queue(&mut self, mask: Mask) -> QueueId {
+        self.classify(&mask);
         let index = self.queues.len();
         self.queues.push(Queue {
             alive: true,
@@ -362,8 +363,9 @@ impl Gpu {
                 for cu in 0..self.cus.len() {
                     while let Some(place) = self.cus[cu].cohorts.iter().position(|cohort| cohort.run == slot) {
                         self.cus[cu].progress(self.now);
+                        let count = self.cus[cu].count();
                         let cohort = self.remove_cohort(cu, place);
-                        self.run_mut(slot).put_back(u64::from(cohort.n), cohort.done.min(1.0));
+                        self.run_mut(slot).put_back(count * u64::from(cohort.n), cohort.done.min(1.0));
                     }
                 }
                 if !self.offered.contains(&slot) {
@@ -393,6 +395,7 @@ impl Gpu {
     /// now, the caller waits; the driver sets one mask at a time.
     pub fn set_mask(&mut self, queue: QueueId, mask: Mask) -> Result<f64, ModelError> {
         let index = self.index(queue)?;
+        self.classify(&mask);
         self.settle();
         let (least, most) = (self.device.cp.mask_min_ns.value, self.device.cp.mask_max_ns.value);
         let cost = least + (most - least) * self.random.f64();

@@ -19,21 +19,22 @@ impl Gpu {
         self.cus[cu].progress(self.now);
         for index in 0..self.cus[cu].cohorts.len() {
             let cohort = self.cus[cu].cohorts[index];
-            self.retract_cohort(&cohort);
+            self.retract_cohort(cu, &cohort);
             let cohort = &mut self.cus[cu].cohorts[index];
             cohort.rate = 0.0;
             cohort.demand = 0.0;
         }
     }
 
-    fn retract_cohort(&mut self, cohort: &Cohort) {
+    fn retract_cohort(&mut self, cu: usize, cohort: &Cohort) {
         let now = self.now;
+        let count = self.cus[cu].count() as f64;
         let run = self.runs[cohort.run].as_mut().expect("a cohort's kernel is in flight");
-        run.demand -= cohort.demand;
+        run.demand -= count * cohort.demand;
         if cohort.stream {
             run.touch_stream(now);
             if let Some(stream) = &mut run.stream {
-                stream.rate -= f64::from(cohort.n) * cohort.rate;
+                stream.rate -= count * f64::from(cohort.n) * cohort.rate;
             }
         }
     }
@@ -62,6 +63,7 @@ impl Gpu {
             self.apply(cu, &mut scratch);
         }
         self.effort.rated += list.len() as u64;
+        self.merge(&list);
         let mut total = Activity::default();
         for activity in &self.activity {
             total.issue += activity.issue;
@@ -78,10 +80,11 @@ impl Gpu {
         let runs = &self.runs;
         let work = |slot: usize| runs[slot].as_ref().expect("a cohort's kernel is in flight").work;
         self.cus[cu].wish(&self.rates, work, scratch);
+        let count = self.cus[cu].count() as f64;
         for index in 0..self.cus[cu].cohorts.len() {
             let cohort = self.cus[cu].cohorts[index];
             let run = self.runs[cohort.run].as_mut().expect("a cohort's kernel is in flight");
-            run.demand += cohort.demand;
+            run.demand += count * cohort.demand;
         }
     }
 
@@ -117,11 +120,14 @@ impl Gpu {
         let runs = &self.runs;
         let run = |slot: usize| runs[slot].as_ref().expect("a cohort's kernel is in flight");
         self.cus[cu].settle(&self.rates, |slot| run(slot).work, |slot| run(slot).grant, scratch);
-        let mut activity = Activity { awake: u32::from(!self.cus[cu].cohorts.is_empty()), ..Activity::default() };
+        self.cus[cu].sort();
+        let count = self.cus[cu].count();
+        let awake = if self.cus[cu].cohorts.is_empty() { 0 } else { count as u32 };
+        let mut activity = Activity { awake, ..Activity::default() };
         for index in 0..self.cus[cu].cohorts.len() {
             let cohort = self.cus[cu].cohorts[index];
             let run = self.runs[cohort.run].as_mut().expect("a cohort's kernel is in flight");
-            let rate = f64::from(cohort.n) * cohort.rate;
+            let rate = count as f64 * f64::from(cohort.n) * cohort.rate;
             activity.issue += rate * run.work.issue_ns * run.work.waves;
             activity.bytes += rate * run.work.bytes;
             if cohort.stream
@@ -144,7 +150,11 @@ impl Gpu {
                 index += 1;
                 continue;
             }
+            let follows = self.follows_itself(cohort.run);
             self.remove_cohort(cu, index);
+            if follows {
+                self.follow(cu, &cohort);
+            }
             self.finish_if_done(cohort.run);
         }
         // Nothing ended by rounding: look again when the time comes.
@@ -154,9 +164,10 @@ impl Gpu {
     /// Takes a cohort off its CU; its workgroups are gone.
     pub(super) fn remove_cohort(&mut self, cu: usize, index: usize) -> Cohort {
         let cohort = self.cus[cu].cohorts.remove(index);
-        self.retract_cohort(&cohort);
+        self.retract_cohort(cu, &cohort);
+        let count = self.cus[cu].count();
         let run = self.runs[cohort.run].as_mut().expect("a cohort's kernel is in flight");
-        run.resident -= u64::from(cohort.n);
+        run.resident -= count * u64::from(cohort.n);
         let cost = run.cost;
         self.cus[cu].room.give(&cost, cohort.n);
         self.cus[cu].waves -= cost.waves * cohort.n;
