@@ -76,6 +76,8 @@ pub(crate) struct Cohort {
     pub rate: f64,
     /// Bytes a ns that it would move if only this CU limited it.
     pub demand: f64,
+    /// The rate when rates were computed last.
+    pub last_rate: f64,
     pub stream: bool,
 }
 
@@ -251,6 +253,7 @@ impl Cu {
             };
             let cohort = &mut self.cohorts[index];
             cohort.rate = cohort.rate.min(issue).min(INSTANT) / crowd;
+            cohort.last_rate = cohort.rate;
         }
         self.stale = false;
     }

@@ -9,7 +9,7 @@
 //! used up or another kernel could use the room.
 
 use super::Gpu;
-use super::cu::Cohort;
+use super::cu::{Cohort, Cu};
 use super::run::{Run, Stream};
 use crate::device::DispatchPolicy;
 use crate::kernel::Cost;
@@ -107,8 +107,26 @@ impl Gpu {
         let run = self.run(slot);
         waiting.iter().any(|&other| {
             let rival = self.run(other);
-            other != slot && rival.pending > 0 && run.mask.overlaps(&rival.mask) && self.could_use(run, rival)
+            other != slot
+                && rival.pending > 0
+                && run.mask.overlaps(&rival.mask)
+                && !self.is_fair(slot, other)
+                && self.could_use(run, rival)
         })
+    }
+
+    /// Whether a kernel's workgroups end about as often as its rival's, or less: taking turns, the two have found their shares of
+    /// the room, and each may follow itself.
+    fn is_fair(&self, slot: usize, rival: usize) -> bool {
+        self.precision.unfair > 0.0 && self.ends_a_ns(slot) <= self.precision.unfair * self.ends_a_ns(rival)
+    }
+
+    fn ends_a_ns(&self, slot: usize) -> f64 {
+        let rate = |cu: &Cu| {
+            let own = cu.cohorts.iter().filter(|cohort| cohort.run == slot);
+            cu.count() as f64 * own.map(|cohort| f64::from(cohort.n) * cohort.last_rate).sum::<f64>()
+        };
+        self.cus.iter().map(rate).sum()
     }
 
     /// Workgroups that end at one moment end one after another. Whether each is followed by another of its kernel because no
@@ -303,7 +321,7 @@ impl Gpu {
                 cohort.n += n;
             }
             None => {
-                self.cus[cu].cohorts.push(Cohort { run: slot, n, done, rate: 0.0, demand: 0.0, stream: false })
+                self.cus[cu].cohorts.push(Cohort { run: slot, n, done, rate: 0.0, demand: 0.0, last_rate: 0.0, stream: false })
             }
         }
         self.mark_stale(cu);

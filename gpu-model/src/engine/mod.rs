@@ -79,16 +79,19 @@ pub struct Precision {
     /// Workgroups, and CUs with the same workgroups, that are so far apart in what they have done (1 = all of it) are taken as
     /// equally far; the sum of what is done stays.
     pub merge: f64,
+    /// Kernels that take turns on the same CUs exchange room until neither's workgroups end more than so many times as often as
+    /// the other's. 0: as long as both have workgroups waiting.
+    pub unfair: f64,
 }
 
 impl Precision {
     /// Nothing is taken together that is not the same.
-    pub const EXACT: Self = Self { coalesce: false, memory: 0.0, merge: 1e-9 };
+    pub const EXACT: Self = Self { coalesce: false, memory: 0.0, merge: 1e-9, unfair: 0.0 };
 }
 
 impl Default for Precision {
     fn default() -> Self {
-        Self { coalesce: true, memory: 1e-3, merge: 0.05 }
+        Self { coalesce: true, memory: 1e-3, merge: 0.05, unfair: 1.5 }
     }
 }
 
