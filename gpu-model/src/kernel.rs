@@ -10,29 +10,29 @@ use crate::error::ModelError;
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// For people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Workgroups of the grid.
     pub workgroups: u64,
     /// Waves (warps) of each workgroup.
     pub waves: u32,
     /// Vector registers of a lane; 0 = they do not limit.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub registers: u32,
     /// Scalar registers of a wave; 0 = they do not limit.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub scalars: u32,
     /// Bytes of local memory of a workgroup.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub lds_bytes: u32,
     /// Issue time of each wave in ns: how long it takes when it has a SIMD unit to itself and never waits.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub issue_ns: f64,
     /// Bytes that a workgroup moves to and from memory.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub bytes: f64,
     /// A workgroup takes at least this long, whatever it is given, ns.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub latency_ns: f64,
     /// Waves that must sit on a SIMD unit to keep it busy; `None` = the device's constant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +44,16 @@ pub struct Kernel {
     /// they are spread.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends_together: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_nothing(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// What one workgroup takes of its CU.

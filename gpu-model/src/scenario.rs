@@ -46,8 +46,10 @@ use crate::mask::Mask;
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
     /// What it shows; for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub about: String,
     /// Name of a shipped device; `mi50` if empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub device: String,
     /// Decides what is drawn at random.
     pub seed: u64,
@@ -56,10 +58,13 @@ pub struct Scenario {
     /// Requests that start earlier are not counted, us.
     pub warmup_us: f64,
     /// Further files with kernels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub include: Vec<String>,
     /// Constants of the device to change, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, f64>,
     /// By name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kernels: BTreeMap<String, Kernel>,
     /// By name.
     pub queues: BTreeMap<String, QueueSpec>,
@@ -93,8 +98,13 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
     /// When it begins, us.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub start_us: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_nothing(value: &f64) -> bool {
+    *value == 0.0
 }
 
 fn one() -> u32 {

@@ -28,9 +28,11 @@ pub struct Comparison {
     pub watts: Pair,
 }
 
-/// A request of `model`: its kernels and their order.
+/// A request of `model`: its kernels and their order. Launches of one kernel and grid whose times differ by less than about 5 % are
+/// taken as the same kernel.
 pub fn trace(device: &Device, launches: &[Launch], model: &str) -> (BTreeMap<String, Kernel>, Vec<Step>) {
     let mut kernels = BTreeMap::new();
+    let mut known = BTreeMap::new();
     let mut steps: Vec<Step> = Vec::new();
     for launch in launches.iter().filter(|launch| launch.model == model) {
         // Where the library chose another kernel on fewer SMs, the time is that of the other one.
@@ -39,10 +41,19 @@ pub fn trace(device: &Device, launches: &[Launch], model: &str) -> (BTreeMap<Str
             launch.us = launch.us_any.clone();
             observation(&launch).expect("measured on all counts")
         });
-        let mut kernel = fit::fit(device, &seen).expect("a measured kernel fits").kernel;
-        kernel.name = format!("{model}-{}", launch.seq);
-        steps.push(Step { kernel: kernel.name.clone(), ..Step::default() });
-        kernels.insert(kernel.name.clone(), kernel);
+        let bucket = |us: f64| (us.ln() * 20.0).round() as i64;
+        let shape = (launch.name.clone(), launch.blocks, launch.threads, launch.registers, launch.shared);
+        let key = (shape, bucket(seen.whole_us), bucket(seen.part_us));
+        let name = known.entry(key).or_insert_with(|| {
+            let kernel = fit::fit(device, &seen).expect("a measured kernel fits").kernel;
+            let name = format!("{model}-{}", launch.seq);
+            kernels.insert(name.clone(), Kernel { name: name.clone(), ..kernel });
+            name
+        });
+        match steps.last_mut() {
+            Some(last) if last.kernel == *name => last.times = last.times.max(1) + 1,
+            _ => steps.push(Step { kernel: name.clone(), ..Step::default() }),
+        }
     }
     (kernels, steps)
 }

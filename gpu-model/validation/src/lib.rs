@@ -7,6 +7,7 @@
 pub mod colocation;
 pub mod copies;
 pub mod data;
+pub mod files;
 pub mod interference;
 pub mod kernels;
 pub mod masks;
