@@ -263,7 +263,10 @@ impl Device {
             ("power", self.power.constants()),
         ];
         let named = |(section, constants): (&str, Vec<(&'static str, _)>)| {
-            constants.into_iter().map(|(field, value)| (format!("{section}.{field}"), value)).collect::<Vec<_>>()
+            constants
+                .into_iter()
+                .map(|(field, value)| (format!("{section}.{field}"), value))
+                .collect::<Vec<_>>()
         };
         sections.into_iter().flat_map(named).collect()
     }

@@ -153,9 +153,8 @@ fn memory_bound(
     }
     // No CU moves more than it can.
     let bytes = memory * device.memory.bandwidth.value;
-    let movable = |cus: u64, time: f64| {
-        shape.workgroups.min(cus) as f64 * device.memory.cu_bandwidth.value * time
-    };
+    let movable =
+        |cus: u64, time: f64| shape.workgroups.min(cus) as f64 * device.memory.cu_bandwidth.value * time;
     if bytes > movable(u64::from(seen.cus), long) || bytes > movable(device.cus() as u64, short) {
         return None;
     }

@@ -118,13 +118,9 @@ impl Kernel {
             _ if all == 0 => most,
             used => most.min((u64::from(all) / used) as u32),
         };
-        let vector = fit(
-            self.registers,
-            occupancy.register_granule.count(),
-            occupancy.registers_per_simd.count(),
-        );
-        let scalar =
-            fit(self.scalars, occupancy.scalar_granule.count(), occupancy.scalars_per_simd.count());
+        let vector =
+            fit(self.registers, occupancy.register_granule.count(), occupancy.registers_per_simd.count());
+        let scalar = fit(self.scalars, occupancy.scalar_granule.count(), occupancy.scalars_per_simd.count());
         let waves = vector.min(scalar);
         if waves * simds < self.waves {
             return wrong(format!(
@@ -136,7 +132,8 @@ impl Kernel {
                 waves * simds
             ));
         }
-        let lds = align(self.lds_bytes, occupancy.lds_granule.count()) + u64::from(occupancy.lds_overhead.count());
+        let lds =
+            align(self.lds_bytes, occupancy.lds_granule.count()) + u64::from(occupancy.lds_overhead.count());
         if self.lds_bytes > 0 && lds > u64::from(occupancy.lds_bytes.count()) {
             return wrong(format!(
                 "needs {} bytes of local memory; a CU of {} has {}",
@@ -145,7 +142,8 @@ impl Kernel {
                 occupancy.lds_bytes.count()
             ));
         }
-        let workgroups = if self.waves > 1 { &occupancy.workgroups_per_cu } else { &occupancy.barriers_per_cu };
+        let workgroups =
+            if self.waves > 1 { &occupancy.workgroups_per_cu } else { &occupancy.barriers_per_cu };
         let registers = REGISTER_UNITS / waves * self.waves;
         Ok(Cost { waves: self.waves, registers, lds: lds as u32, workgroups: workgroups.count() })
     }

@@ -38,15 +38,18 @@ impl Mask {
             let what = "enables no CU: the queue would hang".to_owned();
             return Err(ModelError::Mask { mask: "0".to_owned(), what });
         }
-        let engines: Vec<Vec<u16>> =
-            enabled.chunk_by(|a, b| *a as usize / per_se == *b as usize / per_se).map(<[u16]>::to_vec).collect();
+        let engines: Vec<Vec<u16>> = enabled
+            .chunk_by(|a, b| *a as usize / per_se == *b as usize / per_se)
+            .map(<[u16]>::to_vec)
+            .collect();
         Ok(Self { engines: engines.into(), cus: enabled.into(), bits: bits.into() })
     }
 
     /// Mask bits in KFD's order, as words of 32 bits: bit i is CU i / SEs of shader engine i % SEs
     /// (`mqd_symmetrically_map_cu_mask` in the amdkfd driver; one array per engine, none harvested).
     pub fn from_kfd_bits(device: &Device, words: &[u32]) -> Result<Self, ModelError> {
-        let (ses, per_se) = (device.shape.shader_engines.value as usize, device.shape.cus_per_se.value as usize);
+        let (ses, per_se) =
+            (device.shape.shader_engines.value as usize, device.shape.cus_per_se.value as usize);
         let bits = (0..words.len() * 32).filter(|i| words[i / 32] >> (i % 32) & 1 == 1);
         // The driver drops bits past the active CUs.
         let cus = bits.filter(|i| i / ses < per_se).map(|i| i % ses * per_se + i / ses);

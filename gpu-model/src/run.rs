@@ -195,9 +195,8 @@ fn summary(
 ) -> WorkerOutcome {
     let mut latencies = together.latencies.clone();
     latencies.sort_by(f64::total_cmp);
-    let names = worker.kernels.iter().flat_map(|step| {
-        std::iter::repeat_n(&step.kernel, step.times.max(1) as usize)
-    });
+    let names =
+        worker.kernels.iter().flat_map(|step| std::iter::repeat_n(&step.kernel, step.times.max(1) as usize));
     let mean = |tally: &Tally| if tally.count > 0 { tally.total / tally.count as f64 / 1e3 } else { 0.0 };
     let kernel = |((name, tally), alone): ((&String, &Tally), &Tally)| KernelOutcome {
         kernel: name.clone(),
@@ -239,21 +238,29 @@ fn simulate(
     let kernels: BTreeMap<&str, Arc<Kernel>> =
         scenario.kernels.iter().map(|(name, kernel)| (name.as_str(), Arc::new(kernel.clone()))).collect();
     let mut programs = Vec::new();
-    for (_, worker) in scenario.workers.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index)) {
+    for (_, worker) in
+        scenario.workers.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index))
+    {
         let mut steps = Vec::new();
         for step in &worker.kernels {
             let mask = step.mask.as_ref().filter(|_| !whole);
             let mut mask = mask.map(|mask| Mask::parse(device, mask)).transpose()?;
             let queue = queues[step.queue.as_ref().unwrap_or(&worker.queue).as_str()];
             for _ in 0..step.times.max(1) {
-                steps.push(ProgramStep { kernel: kernels[step.kernel.as_str()].clone(), queue, mask: mask.take() });
+                steps.push(ProgramStep {
+                    kernel: kernels[step.kernel.as_str()].clone(),
+                    queue,
+                    mask: mask.take(),
+                });
             }
         }
         let start = worker.start_us * 1e3;
         programs.push(Program { steps, in_flight: worker.in_flight, requests: worker.requests, start });
     }
-    let progress =
-        |program: &Program| Progress { tallies: vec![Tally::default(); program.steps.len()], ..Progress::default() };
+    let progress = |program: &Program| Progress {
+        tallies: vec![Tally::default(); program.steps.len()],
+        ..Progress::default()
+    };
     let workers = programs.iter().map(progress).collect();
     let (from, until) = (scenario.warmup_us * 1e3, scenario.duration_us * 1e3);
     let mut host = Host { gpu, programs, workers, owners: HashMap::new(), from, until };
@@ -292,7 +299,8 @@ impl Host {
         let closed = self.programs.iter().any(|program| program.requests.is_none());
         let mut end = (0.0, Energy::default());
         loop {
-            let wake = self.workers.iter().filter_map(|worker| worker.busy_until).fold(f64::INFINITY, f64::min);
+            let wake =
+                self.workers.iter().filter_map(|worker| worker.busy_until).fold(f64::INFINITY, f64::min);
             let mut limit = wake;
             if counted_from.is_none() {
                 limit = limit.min(self.from);

@@ -207,7 +207,10 @@ impl Scenario {
             }
             for step in &worker.kernels {
                 if !self.kernels.contains_key(&step.kernel) {
-                    return wrong(format!("worker {title} runs kernel {}, which is not defined", step.kernel));
+                    return wrong(format!(
+                        "worker {title} runs kernel {}, which is not defined",
+                        step.kernel
+                    ));
                 }
                 if let Some(mask) = &step.mask {
                     Mask::parse(device, mask)?;

@@ -73,7 +73,11 @@ impl Page {
         let cells = |tag: &str, cells: &mut dyn Iterator<Item = String>| -> String {
             cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(&cell))).collect()
         };
-        let _ = writeln!(self.body, "<table><tr>{}</tr>", cells("th", &mut header.iter().map(|h| (*h).to_owned())));
+        let _ = writeln!(
+            self.body,
+            "<table><tr>{}</tr>",
+            cells("th", &mut header.iter().map(|h| (*h).to_owned()))
+        );
         for row in rows {
             let _ = writeln!(self.body, "<tr>{}</tr>", cells("td", &mut row.iter().cloned()));
         }
@@ -110,7 +114,12 @@ impl Page {
         self.target("CU masks, worst error", worst(&errors), 0.12);
         let text = |(row, pair): &(data::MaskRow, Pair)| {
             let (measured, model) = (format!("{:.2}", pair.measured), format!("{:.2}", pair.model));
-            vec![format!("{} CUs, one engine after another", row.enabled_cus), measured, model, percent(pair.error())]
+            vec![
+                format!("{} CUs, one engine after another", row.enabled_cus),
+                measured,
+                model,
+                percent(pair.error()),
+            ]
         };
         let rows: Vec<_> = rows.iter().filter(|(row, _)| row.sweep == "sw4").map(text).collect();
         self.table(&["mask", "measured ms", "model ms", "error"], &rows);
@@ -129,19 +138,34 @@ impl Page {
         for (index, batch) in [1, 8, 32, 4, 16].into_iter().enumerate() {
             let compared = kernels::compare(device, data::launches(batch));
             let model: Vec<f64> = compared.iter().flat_map(|c| c.errors().collect::<Vec<_>>()).collect();
-            let curve: Vec<f64> = compared.iter().flat_map(|c| c.curve_errors().collect::<Vec<_>>()).collect();
+            let curve: Vec<f64> =
+                compared.iter().flat_map(|c| c.curve_errors().collect::<Vec<_>>()).collect();
             let bound = percentile_abs(&curve, 90.0);
             if index < 3 {
-                let what = format!("kernels at batch {batch}, 90th percentile error (curve: {})", percent(bound));
+                let what =
+                    format!("kernels at batch {batch}, 90th percentile error (curve: {})", percent(bound));
                 self.target(&what, percentile_abs(&model, 90.0), bound * 2.0 / 3.0);
                 let points = |errors: &[f64]| -> Vec<(f64, f64)> {
                     (1..100).map(|p| (f64::from(p), 100.0 * percentile_abs(errors, f64::from(p)))).collect()
                 };
-                cumulative.push(Series::line(&format!("model, batch {batch}"), [1, 5, 4][index], points(&model)));
-                cumulative.push(Series::line(&format!("curve, batch {batch}"), [2, 3, 0][index], points(&curve)));
+                cumulative.push(Series::line(
+                    &format!("model, batch {batch}"),
+                    [1, 5, 4][index],
+                    points(&model),
+                ));
+                cumulative.push(Series::line(
+                    &format!("curve, batch {batch}"),
+                    [2, 3, 0][index],
+                    points(&curve),
+                ));
             }
         }
-        let frame = Frame { title: "absolute error of the time at other counts", x: "percentile", y: "%", log: (false, true) };
+        let frame = Frame {
+            title: "absolute error of the time at other counts",
+            x: "percentile",
+            y: "%",
+            log: (false, true),
+        };
         self.plot(&frame, &cumulative)?;
         let compared = kernels::compare(device, data::launches(8));
         for (model, place) in [("albert", 0), ("densenet201", 3), ("vgg19", 6)] {
@@ -212,15 +236,29 @@ impl Page {
                 self.targets.push((what, is, "the same sign".to_owned(), measured * model > 0.0));
             }
         }
-        let workers = |policy: &str| all.iter().filter(|m| m.policy == policy).flat_map(|m| m.workers.iter().map(point)).collect();
+        let workers = |policy: &str| {
+            all.iter().filter(|m| m.policy == policy).flat_map(|m| m.workers.iter().map(point)).collect()
+        };
         let series = [
             Series::line("equal", 2, vec![(0.1, 0.1), (1.0, 1.0)]),
             Series::dots("shared", 1, workers("baseline")),
             Series::dots("split", 0, workers("disjoint_equal")),
         ];
-        let frame = Frame { title: "rate / rate alone of each worker", x: "measured", y: "model (simulated)", log: (false, false) };
+        let frame = Frame {
+            title: "rate / rate alone of each worker",
+            x: "measured",
+            y: "model (simulated)",
+            log: (false, false),
+        };
         self.plot(&frame, &series)?;
-        let header = ["mix", "STP measured", "STP model (simulated)", "error", "workers: measured/model", "W measured / model"];
+        let header = [
+            "mix",
+            "STP measured",
+            "STP model (simulated)",
+            "error",
+            "workers: measured/model",
+            "W measured / model",
+        ];
         self.table(&header, &rows);
         self.body.push_str(
             "<p>The watts of mixes are no target: the coefficients are of an FMA and a copy kernel, and matrix multiplies draw more \
@@ -231,10 +269,14 @@ impl Page {
 
     fn power(&mut self, device: &Device) -> Result<()> {
         let terms = power::fit(&data::power());
-        let list: Vec<String> = power::TERMS.iter().zip(terms).map(|(name, value)| format!("{name} {value:.3}")).collect();
+        let list: Vec<String> =
+            power::TERMS.iter().zip(terms).map(|(name, value)| format!("{name} {value:.3}")).collect();
         self.head(
             "Power against active SMs",
-            &format!("An H200 (power.csv). Each point is predicted from a fit to the others. Fit to all: {}.", list.join(", ")),
+            &format!(
+                "An H200 (power.csv). Each point is predicted from a fit to the others. Fit to all: {}.",
+                list.join(", ")
+            ),
         );
         let points = power::leave_one_out();
         let of = |kernel: &str, value: fn(&Pair) -> f64| -> Vec<(f64, f64)> {
@@ -261,7 +303,10 @@ impl Page {
             Series::line("copy, model", 5, of("copy", |pair| pair.model)),
             Series::dots("copy, measured", 3, of("copy", |pair| pair.measured)),
         ];
-        self.plot(&Frame { title: "rates alone (calibration)", x: "SMs", y: "1000 launches/s", log: (true, true) }, &series)
+        self.plot(
+            &Frame { title: "rates alone (calibration)", x: "SMs", y: "1000 launches/s", log: (true, true) },
+            &series,
+        )
     }
 
     fn constants(&mut self, devices: &[&Device]) {

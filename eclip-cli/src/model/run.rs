@@ -43,7 +43,10 @@ impl Sweep {
     fn parse(text: &str) -> Result<Self, String> {
         let (constant, values) = text.split_once('=').ok_or("write CONSTANT=VALUE")?;
         let number = |text: &str| text.trim().parse().map_err(|_| format!("{text:?} is no number"));
-        Ok(Self { constant: constant.to_owned(), values: values.split(',').map(number).collect::<Result<_, _>>()? })
+        Ok(Self {
+            constant: constant.to_owned(),
+            values: values.split(',').map(number).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -95,7 +98,10 @@ fn combinations(sweeps: &[Sweep]) -> Result<Vec<Settings>> {
             sweep.values.iter().map(one).collect::<Vec<_>>()
         };
         all = all.iter().flat_map(with).collect();
-        ensure!(all.len() <= MOST_RUNS, anyhow!("more than {MOST_RUNS} combinations of --set: give fewer values"));
+        ensure!(
+            all.len() <= MOST_RUNS,
+            anyhow!("more than {MOST_RUNS} combinations of --set: give fewer values")
+        );
     }
     Ok(all)
 }
@@ -107,10 +113,20 @@ fn show(
     kernels: bool,
     out: &mut impl Write,
 ) -> Result<()> {
-    let settings: String = settings.iter().map(|(constant, value)| format!(", {constant} = {value}")).collect();
+    let settings: String =
+        settings.iter().map(|(constant, value)| format!(", {constant} = {value}")).collect();
     writeln!(out, "simulated {}{settings}", device.name)?;
     let mut workers = table();
-    workers.set_header(["worker", "requests", "1/s", "1/s alone", "slow-down", "1/s whole GPU", "mean us", "p95 us"]);
+    workers.set_header([
+        "worker",
+        "requests",
+        "1/s",
+        "1/s alone",
+        "slow-down",
+        "1/s whole GPU",
+        "mean us",
+        "p95 us",
+    ]);
     for worker in &outcome.workers {
         workers.add_row([
             worker.name.clone(),
@@ -127,7 +143,16 @@ fn show(
     writeln!(out, "{workers}")?;
     if kernels {
         let mut table = table();
-        table.set_header(["worker", "kernel", "times", "first start us", "last end us", "mean us", "alone us", "slow-down"]);
+        table.set_header([
+            "worker",
+            "kernel",
+            "times",
+            "first start us",
+            "last end us",
+            "mean us",
+            "alone us",
+            "slow-down",
+        ]);
         for worker in &outcome.workers {
             for kernel in &worker.kernels {
                 table.add_row([

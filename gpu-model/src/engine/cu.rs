@@ -33,7 +33,10 @@ impl Room {
             return 0;
         }
         let lds = self.lds.checked_div(cost.lds).unwrap_or(u32::MAX);
-        (self.waves / cost.waves).min(self.registers / cost.registers).min(lds).min(self.workgroups / cost.workgroups)
+        (self.waves / cost.waves)
+            .min(self.registers / cost.registers)
+            .min(lds)
+            .min(self.workgroups / cost.workgroups)
     }
 
     pub fn take(&mut self, cost: &Cost, n: u32) {
@@ -137,7 +140,15 @@ fn water_level(items: &[(f64, f64)], capacity: f64) -> f64 {
 impl Cu {
     /// Empty CUs.
     pub fn new(device: &Device, engine: usize, members: Vec<u16>) -> Self {
-        Self { members, engine, room: Room::of(device), cohorts: Vec::new(), waves: 0, since: 0.0, stale: false }
+        Self {
+            members,
+            engine,
+            room: Room::of(device),
+            cohorts: Vec::new(),
+            waves: 0,
+            since: 0.0,
+            stale: false,
+        }
     }
 
     /// How many CUs.
@@ -157,7 +168,8 @@ impl Cu {
 
     /// An order in which alike CUs have alike lists.
     pub fn sort(&mut self) {
-        self.cohorts.sort_by(|a, b| (a.run, a.stream).cmp(&(b.run, b.stream)).then(b.done.total_cmp(&a.done)));
+        self.cohorts
+            .sort_by(|a, b| (a.run, a.stream).cmp(&(b.run, b.stream)).then(b.done.total_cmp(&a.done)));
     }
 
     /// Makes one of the two: both at the same time, and alike. What they have done is kept in sum.

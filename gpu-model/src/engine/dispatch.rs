@@ -59,8 +59,7 @@ impl Gpu {
         let none = Blocked::new();
         let freed = std::mem::take(&mut self.freed);
         for &slot in &waiting {
-            if self.run(slot).stream.is_some()
-                && (self.gains(slot, &freed) || self.has_rival(slot, &waiting))
+            if self.run(slot).stream.is_some() && (self.gains(slot, &freed) || self.has_rival(slot, &waiting))
             {
                 self.end_stream(slot);
             }
@@ -266,7 +265,8 @@ impl Gpu {
         // One to each of the CUs with the fewest waves, until all are placed.
         let mut extra = None;
         while left > 0 {
-            let fewest = levels.iter().filter(|level| level.3 > 0).map(|level| level.2).min().expect("there is room");
+            let fewest =
+                levels.iter().filter(|level| level.3 > 0).map(|level| level.2).min().expect("there is room");
             for level in levels.iter_mut().filter(|level| level.2 == fewest && level.3 > 0) {
                 if left < level.1 {
                     if left > 0 {
@@ -320,9 +320,15 @@ impl Gpu {
                 cohort.done = (cohort.done * old + done * new) / (old + new);
                 cohort.n += n;
             }
-            None => {
-                self.cus[cu].cohorts.push(Cohort { run: slot, n, done, rate: 0.0, demand: 0.0, last_rate: 0.0, stream: false })
-            }
+            None => self.cus[cu].cohorts.push(Cohort {
+                run: slot,
+                n,
+                done,
+                rate: 0.0,
+                demand: 0.0,
+                last_rate: 0.0,
+                stream: false,
+            }),
         }
         self.mark_stale(cu);
     }
@@ -331,7 +337,11 @@ impl Gpu {
     fn start_stream(&mut self, slot: usize) {
         let run = self.run(slot);
         let fresh = run.groups.len() == 1 && run.groups[0].done == 0.0;
-        if !self.precision.coalesce || !run.waits() || !fresh || run.stream.is_some() || !run.mask.is_balanced()
+        if !self.precision.coalesce
+            || !run.waits()
+            || !fresh
+            || run.stream.is_some()
+            || !run.mask.is_balanced()
         {
             return;
         }
@@ -357,7 +367,11 @@ impl Gpu {
         for cu in 0..self.cus.len() {
             if self.cus[cu].cohorts.iter().any(|cohort| cohort.run == slot) {
                 self.retract(cu);
-                self.cus[cu].cohorts.iter_mut().filter(|cohort| cohort.run == slot).for_each(|c| c.stream = true);
+                self.cus[cu]
+                    .cohorts
+                    .iter_mut()
+                    .filter(|cohort| cohort.run == slot)
+                    .for_each(|c| c.stream = true);
                 self.mark_stale(cu);
             }
         }
@@ -375,7 +389,8 @@ impl Gpu {
             }
             self.retract(cu);
             let count = self.cus[cu].count();
-            for cohort in self.cus[cu].cohorts.iter_mut().filter(|cohort| cohort.run == slot && cohort.stream) {
+            for cohort in self.cus[cu].cohorts.iter_mut().filter(|cohort| cohort.run == slot && cohort.stream)
+            {
                 // A round that ends just now has ended, but for rounding.
                 let rounds = (cohort.done + 1e-9).floor();
                 placed += rounds as u64 * count * u64::from(cohort.n);

@@ -97,7 +97,8 @@ impl Gpu {
                     self.next[other] = self.cus[other].next_end();
                 }
                 if candidate && self.cus[group].is_like(&self.cus[other], self.precision.merge) {
-                    let mut gone = std::mem::replace(&mut self.cus[other], Cu::new(&self.device, engine, Vec::new()));
+                    let mut gone =
+                        std::mem::replace(&mut self.cus[other], Cu::new(&self.device, engine, Vec::new()));
                     self.adopt_rates(group, &gone);
                     let before = self.cus[group].count() as f64;
                     self.cus[group].absorb(&mut gone);

@@ -91,7 +91,7 @@ impl Precision {
 
 impl Default for Precision {
     fn default() -> Self {
-        Self { coalesce: true, memory: 1e-3, merge: 0.05, unfair: 1.5 }
+        Self { coalesce: true, memory: 5e-3, merge: 0.05, unfair: 1.5 }
     }
 }
 
@@ -166,7 +166,8 @@ impl Gpu {
     /// As [`Gpu::new`], computing as `precision` says.
     pub fn with_precision(device: Device, seed: u64, precision: Precision) -> Result<Self, ModelError> {
         device.check()?;
-        let (engines, per_se) = (device.shape.shader_engines.value as usize, device.shape.cus_per_se.value as usize);
+        let (engines, per_se) =
+            (device.shape.shader_engines.value as usize, device.shape.cus_per_se.value as usize);
         let group = |engine: usize| {
             let members = engine * per_se..(engine + 1) * per_se;
             Cu::new(&device, engine, members.map(|cu| cu as u16).collect())
@@ -243,7 +244,8 @@ impl Gpu {
     /// Workgroups on CU number `cu` (shader engine by shader engine) at this moment. 0 for a CU that does not exist.
     pub fn resident_workgroups(&mut self, cu: usize) -> u32 {
         self.settle();
-        let group = self.cus.iter().find(|group| group.members.iter().any(|&member| usize::from(member) == cu));
+        let group =
+            self.cus.iter().find(|group| group.members.iter().any(|&member| usize::from(member) == cu));
         group.map_or(0, |group| group.cohorts.iter().map(|cohort| cohort.n).sum())
     }
 

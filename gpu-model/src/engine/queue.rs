@@ -139,7 +139,8 @@ impl Gpu {
             }
         }
         self.timers.forget(|timer| {
-            [Timer::Queue(index), Timer::Packet(index), Timer::Resume(index), Timer::Mapped(index)].contains(&timer)
+            [Timer::Queue(index), Timer::Packet(index), Timer::Resume(index), Timer::Mapped(index)]
+                .contains(&timer)
         });
         let reading = self.queues[index].phase == Phase::Reading;
         self.queues[index].alive = false;
@@ -202,7 +203,11 @@ impl Gpu {
         let now = self.now;
         let queue = self.flights.get(&packet).map(|flight| flight.queue);
         let found = queue.and_then(|queue| {
-            self.queues[queue].packets.iter_mut().find(|other| other.id == packet).map(|packet| (queue, packet))
+            self.queues[queue]
+                .packets
+                .iter_mut()
+                .find(|other| other.id == packet)
+                .map(|packet| (queue, packet))
         });
         let (queue, packet) = found.ok_or(ModelError::NoPacket(packet.0))?;
         packet.held = false;
@@ -361,7 +366,8 @@ impl Gpu {
             self.run_mut(slot).stopped = true;
             if self.run(slot).resident > 0 {
                 for cu in 0..self.cus.len() {
-                    while let Some(place) = self.cus[cu].cohorts.iter().position(|cohort| cohort.run == slot) {
+                    while let Some(place) = self.cus[cu].cohorts.iter().position(|cohort| cohort.run == slot)
+                    {
                         self.cus[cu].progress(self.now);
                         let count = self.cus[cu].count();
                         let cohort = self.remove_cohort(cu, place);

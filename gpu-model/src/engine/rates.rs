@@ -103,7 +103,12 @@ impl Gpu {
             }
         }
         let mut grants = Vec::new();
-        memory::share(&claims, self.device.memory.bandwidth.value, self.device.memory.knee.value, &mut grants);
+        memory::share(
+            &claims,
+            self.device.memory.bandwidth.value,
+            self.device.memory.knee.value,
+            &mut grants,
+        );
         let mut changed = false;
         for (slot, grant) in owners.into_iter().zip(grants) {
             let run = self.runs[slot].as_mut().expect("just seen");

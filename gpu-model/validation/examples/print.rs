@@ -6,7 +6,13 @@ use gpu_model::Device;
 use gpu_model_validation::{Pair, colocation, data, interference, kernels, masks, power, stats};
 
 fn line(pair: &Pair) {
-    println!("  {:36} measured {:10.3} model {:10.3} error {:+6.1} %", pair.label, pair.measured, pair.model, 100.0 * pair.error());
+    println!(
+        "  {:36} measured {:10.3} model {:10.3} error {:+6.1} %",
+        pair.label,
+        pair.measured,
+        pair.model,
+        100.0 * pair.error()
+    );
 }
 
 fn main() {
@@ -24,11 +30,16 @@ fn main() {
             let from = Instant::now();
             let compared = kernels::compare(&h200, data::launches(batch));
             let errors: Vec<f64> = compared.iter().flat_map(|c| c.errors().collect::<Vec<_>>()).collect();
-            let curve: Vec<f64> = compared.iter().flat_map(|c| c.curve_errors().collect::<Vec<_>>()).collect();
+            let curve: Vec<f64> =
+                compared.iter().flat_map(|c| c.curve_errors().collect::<Vec<_>>()).collect();
             println!(
                 "batch {batch}: {} kernels, model mean {:.3} p90 {:.3}; curve mean {:.3} p90 {:.3}; {:?}",
-                compared.len(), stats::mean_abs(&errors), stats::percentile_abs(&errors, 90.0),
-                stats::mean_abs(&curve), stats::percentile_abs(&curve, 90.0), from.elapsed()
+                compared.len(),
+                stats::mean_abs(&errors),
+                stats::percentile_abs(&errors, 90.0),
+                stats::mean_abs(&curve),
+                stats::percentile_abs(&curve, 90.0),
+                from.elapsed()
             );
             worst(&compared);
         }
@@ -59,6 +70,13 @@ fn worst(compared: &[kernels::Comparison]) {
     by.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (worst, c) in by.iter().take(0) {
         let points: Vec<String> = c.points.iter().map(|p| format!("{}:{:.0}/{:.0}", p.0, p.1, p.2)).collect();
-        println!("  {worst:.2} {:?} {} whole {} part {} | {}", c.fit, c.launch.blocks, c.launch.us[&132], c.launch.us[&32], points.join(" "));
+        println!(
+            "  {worst:.2} {:?} {} whole {} part {} | {}",
+            c.fit,
+            c.launch.blocks,
+            c.launch.us[&132],
+            c.launch.us[&32],
+            points.join(" ")
+        );
     }
 }

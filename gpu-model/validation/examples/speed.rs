@@ -11,7 +11,8 @@ fn main() {
     for device in [Device::h200(), Device::mi50()].into_iter().skip(usize::from(mi50_only)) {
         let h200 = Device::h200();
         let traces = colocation::traces(&h200);
-        for rows in colocation::mixes().into_iter().filter(|rows| only.is_none_or(|only| only == rows[0].mix)) {
+        for rows in colocation::mixes().into_iter().filter(|rows| only.is_none_or(|only| only == rows[0].mix))
+        {
             let mut scenario = colocation::scenario(&traces, &rows);
             scenario.duration_us = 300_000.0;
             if device.name != h200.name {

@@ -59,7 +59,10 @@ pub fn trace(device: &Device, launches: &[Launch], model: &str) -> (BTreeMap<Str
 }
 
 /// A mix as a scenario.
-pub fn scenario(traces: &BTreeMap<String, (BTreeMap<String, Kernel>, Vec<Step>)>, rows: &[ColocationRow]) -> Scenario {
+pub fn scenario(
+    traces: &BTreeMap<String, (BTreeMap<String, Kernel>, Vec<Step>)>,
+    rows: &[ColocationRow],
+) -> Scenario {
     let mut scenario = Scenario {
         about: format!("mix {} at batch 8, {}", rows[0].mix, rows[0].policy),
         device: "h200".to_owned(),
@@ -117,8 +120,14 @@ pub fn busy_us(model: &str) -> (f64, f64) {
 
 /// All mixes under both policies.
 pub fn compare(device: &Device) -> Vec<Comparison> {
+    compare_some(device, &[1, 2, 3, 4, 5, 6, 7])
+}
+
+/// Some mixes under both policies.
+pub fn compare_some(device: &Device, mixes: &[u32]) -> Vec<Comparison> {
     let traces = traces(device);
-    mixes().into_iter().map(|rows| one(device, &traces, &rows)).collect()
+    let wanted = self::mixes().into_iter().filter(|rows| mixes.contains(&rows[0].mix));
+    wanted.map(|rows| one(device, &traces, &rows)).collect()
 }
 
 fn one(

@@ -28,7 +28,8 @@ fn rounded(kernel: &Kernel) -> Kernel {
 
 fn text(about: &str, scenario: &Scenario) -> String {
     let kernels = scenario.kernels.iter().map(|(name, kernel)| (name.clone(), rounded(kernel))).collect();
-    let body = toml::to_string(&Scenario { kernels, ..scenario.clone() }).expect("a scenario is a TOML document");
+    let body =
+        toml::to_string(&Scenario { kernels, ..scenario.clone() }).expect("a scenario is a TOML document");
     let about: String = about.lines().map(|line| format!("# {line}\n")).collect();
     about + &body
 }
@@ -51,7 +52,8 @@ pub fn all() -> Vec<(String, String)> {
             requests: Some(1),
             start_us: 0.0,
         });
-        let about = format!("rtns21-cu-mask.csv, {} {}: measured {} ms.", row.sweep, row.enabled_cus, row.mean_ms);
+        let about =
+            format!("rtns21-cu-mask.csv, {} {}: measured {} ms.", row.sweep, row.enabled_cus, row.mean_ms);
         files.push((format!("mask-{}-{:02}.toml", row.sweep, row.enabled_cus), text(&about, &scenario)));
     }
     for row in data::interference() {
@@ -61,7 +63,10 @@ pub fn all() -> Vec<(String, String)> {
         scenario.about = format!("{} and {}, {}", row.kernel_a, row.kernel_b, row.partition);
         let about = format!(
             "interference.csv: measured {} and {} launches a second, alone {} and {}.",
-            row.rate_a_together_per_s, row.rate_b_together_per_s, row.rate_a_alone_per_s, row.rate_b_alone_per_s
+            row.rate_a_together_per_s,
+            row.rate_b_together_per_s,
+            row.rate_a_alone_per_s,
+            row.rate_b_alone_per_s
         );
         let name = format!("pair-{}-{}-{}.toml", row.kernel_a, row.kernel_b, row.partition);
         files.push((name.replace('_', "-"), text(&about, &scenario)));
@@ -70,7 +75,9 @@ pub fn all() -> Vec<(String, String)> {
     for (model, (kernels, _)) in &traces {
         let kernels = kernels.iter().map(|(name, kernel)| (name.clone(), rounded(kernel))).collect();
         let body = toml::to_string(&Trace { kernels }).expect("kernels are a TOML document");
-        let about = format!("# Kernels of a request to {model} at batch 8, each fitted to its times on 132 and 32 SMs of an H200.\n");
+        let about = format!(
+            "# Kernels of a request to {model} at batch 8, each fitted to its times on 132 and 32 SMs of an H200.\n"
+        );
         files.push((format!("traces/{model}-b8.toml"), about + &body));
     }
     for rows in colocation::mixes() {
@@ -79,9 +86,13 @@ pub fn all() -> Vec<(String, String)> {
         let mut models: Vec<&str> = rows.iter().map(|row| row.model.as_str()).collect();
         models.dedup();
         scenario.include = models.iter().map(|model| format!("traces/{model}-b8.toml")).collect();
-        let measured = rows.iter().map(|row| format!("{} {} of {} alone", row.model, row.rps, row.alone_rps_full));
+        let measured =
+            rows.iter().map(|row| format!("{} {} of {} alone", row.model, row.rps, row.alone_rps_full));
         let measured = measured.collect::<Vec<_>>().join(", ");
-        let about = format!("colocation-b8.csv, mix {}, {}: measured requests a second: {measured}.", rows[0].mix, rows[0].policy);
+        let about = format!(
+            "colocation-b8.csv, mix {}, {}: measured requests a second: {measured}.",
+            rows[0].mix, rows[0].policy
+        );
         let name = format!("mix{}-{}.toml", rows[0].mix, rows[0].policy).replace('_', "-");
         files.push((name, text(&about, &scenario)));
     }

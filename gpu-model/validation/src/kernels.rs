@@ -68,7 +68,8 @@ pub fn compare(device: &Device, launches: Vec<Launch>) -> Vec<Comparison> {
         let b = (seen.part_us - seen.whole_us) / (1.0 / other - 1.0 / whole);
         let a = seen.whole_us - b / whole;
         let others = launch.us.iter().filter(|(sms, _)| ![WHOLE, OTHER].contains(sms));
-        let point = |(&sms, &us): (&u32, &f64)| (sms, us, time_us(device, &kernel, sms), a + b / f64::from(sms));
+        let point =
+            |(&sms, &us): (&u32, &f64)| (sms, us, time_us(device, &kernel, sms), a + b / f64::from(sms));
         let points = others.map(point).collect();
         Some(Comparison { launch, fit, points })
     };

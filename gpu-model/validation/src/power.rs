@@ -14,7 +14,8 @@ use crate::stats::least_squares;
 pub type Terms = [f64; 5];
 
 /// Names and units of [`Terms`].
-pub const TERMS: [&str; 5] = ["idle W", "issue W per SIMD unit", "pJ per byte", "memory awake W", "W per SM in use"];
+pub const TERMS: [&str; 5] =
+    ["idle W", "issue W per SIMD unit", "pJ per byte", "memory awake W", "W per SM in use"];
 
 /// What draws power in a row, for a coefficient each. Rates are the measured ones: only power is judged.
 fn row_terms(row: &PowerRow) -> Vec<f64> {
@@ -39,7 +40,8 @@ pub fn leave_one_out() -> Vec<(PowerRow, Pair)> {
     let rows = data::power();
     let one = |index: usize| {
         let row = rows[index].clone();
-        let others: Vec<PowerRow> = rows.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, r)| r.clone()).collect();
+        let others: Vec<PowerRow> =
+            rows.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, r)| r.clone()).collect();
         let model = fit(&others).iter().zip(row_terms(&row)).map(|(a, b)| a * b).sum();
         let label = format!("{} on {} SMs", row.kernel, row.sms);
         (row.clone(), Pair { label, measured: row.watts, model })
@@ -54,13 +56,17 @@ pub fn calibrate(device: &Device) -> (f64, f64) {
     let solve = |kernel: &str, most: usize, mut value: f64, make: fn(f64) -> gpu_model::Kernel| {
         for _ in 0..6 {
             let rows = rows.iter().filter(|row| row.kernel == kernel && row.sms <= most);
-            let log = |row: &PowerRow| (copies::rate_alone(device, &make(value), row.sms) / row.kernels_per_s).ln();
+            let log =
+                |row: &PowerRow| (copies::rate_alone(device, &make(value), row.sms) / row.kernels_per_s).ln();
             let logs: Vec<f64> = rows.map(log).collect();
             value *= (logs.iter().sum::<f64>() / logs.len() as f64).exp();
         }
         value
     };
-    (solve("fma", 132, copies::FMA_ISSUE_NS, copies::fma), solve("copy", 48, copies::COPY_LATENCY_NS, copies::copy))
+    (
+        solve("fma", 132, copies::FMA_ISSUE_NS, copies::fma),
+        solve("copy", 48, copies::COPY_LATENCY_NS, copies::copy),
+    )
 }
 
 /// Rates alone of both kernels at every count, launches a second.

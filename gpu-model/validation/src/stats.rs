@@ -53,7 +53,8 @@ fn solve(rows: &[Vec<f64>], values: &[f64], active: &[usize]) -> Option<Vec<f64>
         }
     }
     for column in 0..n {
-        let pivot = (column..n).max_by(|&a, &b| matrix[a][column].abs().total_cmp(&matrix[b][column].abs()))?;
+        let pivot =
+            (column..n).max_by(|&a, &b| matrix[a][column].abs().total_cmp(&matrix[b][column].abs()))?;
         matrix.swap(column, pivot);
         if matrix[column][column].abs() < 1e-30 {
             return None;
