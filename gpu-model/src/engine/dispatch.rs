@@ -68,14 +68,17 @@ impl Gpu {
         if let [only] = open[..] {
             self.place(only, u64::MAX, &none);
         } else if !open.is_empty() {
+            let mut chunk = u64::MAX;
             loop {
                 // Several at once while there is plenty of room, one by one when it gets scarce.
-                let rooms = open.iter().map(|&slot| self.room(slot, &none)).filter(|&room| room > 0);
-                let chunk = (rooms.min().unwrap_or(0) / (2 * open.len() as u64)).max(1);
+                if chunk > 1 {
+                    let rooms = open.iter().map(|&slot| self.room(slot, &none)).filter(|&room| room > 0);
+                    chunk = (rooms.min().unwrap_or(0) / (2 * open.len() as u64)).max(1);
+                }
                 let mut placed = 0;
                 for turn in 0..open.len() {
                     let slot = open[(self.rotation + turn) % open.len()];
-                    placed += self.place(slot, chunk, &none);
+                    placed += if chunk == 1 { self.place_one(slot) } else { self.place(slot, chunk, &none) };
                 }
                 if placed == 0 {
                     break;
@@ -109,8 +112,8 @@ impl Gpu {
             other != slot
                 && rival.pending > 0
                 && run.mask.overlaps(&rival.mask)
-                && !self.is_fair(slot, other)
                 && self.could_use(run, rival)
+                && !self.is_fair(slot, other)
         })
     }
 
@@ -131,7 +134,8 @@ impl Gpu {
     /// Workgroups that end at one moment end one after another. Whether each is followed by another of its kernel because no
     /// other kernel that waits could use the room of one.
     pub(super) fn follows_itself(&self, slot: usize) -> bool {
-        if self.device.policy != DispatchPolicy::RoundRobin || !self.run(slot).waits() {
+        let run = self.run(slot);
+        if self.device.policy != DispatchPolicy::RoundRobin || !run.waits() || !run.mask.is_balanced() {
             return false;
         }
         let waiting = self.waiting();
@@ -226,6 +230,29 @@ impl Gpu {
         }
         self.run_mut(slot).turn = turn;
         allowed
+    }
+
+    /// Places one workgroup, if the engine whose turn it is has room; how many it placed.
+    fn place_one(&mut self, slot: usize) -> u64 {
+        let run = self.run(slot);
+        let engines = run.mask.engines().len();
+        let turn = run.turn % engines;
+        let first = usize::from(run.mask.engines()[turn][0]);
+        let number = first / self.device.shape.cus_per_se.value as usize;
+        let open = self.engines[number].iter().copied().filter(|&cu| {
+            let group = &self.cus[cu];
+            group.room.fits(&run.cost) > 0 && run.mask.contains(group.members[0].into())
+        });
+        let best = open.min_by_key(|&cu| self.cus[cu].waves);
+        let (Some(cu), true) = (best, run.pending > 0) else {
+            self.run_mut(slot).filled = true;
+            return 0;
+        };
+        let run = self.run_mut(slot);
+        run.turn = (turn + 1) % engines;
+        let group = run.take(1);
+        self.add_to(cu, 1, slot, 1, group.done);
+        1
     }
 
     /// Places `n` workgroups, for which there is room, on an engine's CUs.
