@@ -164,7 +164,16 @@ pub fn run_with(scenario: &Scenario, device: &Device, precision: Precision) -> R
 /// Runs `scenario` once, without running workers alone: each worker's rate in requests a second, mean watts, and what it cost
 /// to compute.
 pub fn measure(scenario: &Scenario, device: &Device) -> Result<(Vec<f64>, f64, Effort), ModelError> {
-    let raw = simulate(scenario, device, Precision::default(), None, false)?;
+    measure_with(scenario, device, Precision::default())
+}
+
+/// As [`measure`], computing as `precision` says.
+pub fn measure_with(
+    scenario: &Scenario,
+    device: &Device,
+    precision: Precision,
+) -> Result<(Vec<f64>, f64, Effort), ModelError> {
+    let raw = simulate(scenario, device, precision, None, false)?;
     let pairs = scenario.workers.iter().zip(&raw.workers);
     let rates = pairs.map(|(worker, progress)| rate(worker, progress, &raw)).collect();
     Ok((rates, raw.energy.joules() / ((raw.end - raw.from) * 1e-9), raw.effort))

@@ -138,7 +138,7 @@ proptest! {
         let slow = run(&device, &load, Precision::EXACT, false);
         let fast = run(&device, &load, Precision::default(), false);
         check(&load, &fast)?;
-        prop_assert!((slow.end - fast.end).abs() <= 0.15 * slow.end, "{} {}", slow.end, fast.end);
+        prop_assert!((slow.end - fast.end).abs() <= 0.1 * slow.end, "{} {}", slow.end, fast.end);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::table::{align_right, table};
 /// Arguments of `eclip model run`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The scenario; docs/model.md tells its fields
+    /// The scenario; gpu-model/README.md tells its fields
     scenario: PathBuf,
     /// mi50, h200 or a file, instead of the scenario's
     #[arg(long, value_name = "NAME|FILE")]

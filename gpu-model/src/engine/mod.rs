@@ -87,11 +87,15 @@ pub struct Precision {
 impl Precision {
     /// Nothing is taken together that is not the same.
     pub const EXACT: Self = Self { coalesce: false, memory: 0.0, merge: 1e-9, unfair: 0.0 };
+
+    /// About half the default's cost where kernels take turns on the same CUs. Changes what single workers get there: for three models that
+    /// share a simulated MI50, rates by -11, +2 and -1 %.
+    pub const FAST: Self = Self { coalesce: true, memory: 0.03, merge: 0.05, unfair: 1.5 };
 }
 
 impl Default for Precision {
     fn default() -> Self {
-        Self { coalesce: true, memory: 5e-3, merge: 0.05, unfair: 1.5 }
+        Self { coalesce: true, memory: 5e-3, merge: 0.05, unfair: 0.0 }
     }
 }
 
