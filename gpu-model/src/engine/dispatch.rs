@@ -33,7 +33,8 @@ impl Gpu {
     pub(super) fn dispatch_oldest(&mut self) {
         self.freed.clear();
         let mut blocked = vec![0u64; self.classes.len().div_ceil(64)];
-        for slot in self.waiting() {
+        let waiting = self.waiting();
+        for &slot in &waiting {
             let mask = self.run(slot).mask.clone();
             let free = mask.cus().iter().any(|&cu| !is_blocked(&blocked, cu.into()));
             let whole = mask.cus().iter().all(|&cu| !is_blocked(&blocked, cu.into()));
@@ -50,6 +51,7 @@ impl Gpu {
                 mask.cus().iter().for_each(|&cu| blocked[usize::from(cu) / 64] |= 1 << (cu % 64));
             }
         }
+        self.end_uneven(&waiting);
         self.drop_placed();
     }
 
@@ -92,6 +94,7 @@ impl Gpu {
                 self.start_stream(slot);
             }
         }
+        self.end_uneven(&waiting);
         self.freed = freed;
         self.freed.clear();
         self.drop_placed();
@@ -135,7 +138,11 @@ impl Gpu {
     /// other kernel that waits could use the room of one.
     pub(super) fn follows_itself(&self, slot: usize) -> bool {
         let run = self.run(slot);
-        if self.device.policy != DispatchPolicy::RoundRobin || !run.waits() || !run.mask.is_balanced() {
+        if self.device.policy != DispatchPolicy::RoundRobin
+            || !run.waits()
+            || !run.mask.is_balanced()
+            || !self.is_even(slot)
+        {
             return false;
         }
         let waiting = self.waiting();
@@ -372,7 +379,7 @@ impl Gpu {
         {
             return;
         }
-        if run.pending < run.resident || run.resident == 0 {
+        if run.pending < run.resident || run.resident == 0 || !self.is_even(slot) {
             return;
         }
         let mask = run.mask.clone();
@@ -405,6 +412,40 @@ impl Gpu {
         // What `retract` counted while the cohorts did not stream yet is nothing; the rate is summed up by `refresh`.
         let now = self.now;
         self.run_mut(slot).stream = Some(Stream { consumed, rate: 0.0, since: now });
+    }
+
+    /// Whether a kernel's shader engines are in equal states, as far as this matters: then none keeps the others waiting for its turn.
+    fn is_even(&self, slot: usize) -> bool {
+        let mask = &self.run(slot).mask;
+        if mask.engines().len() == 1 {
+            return true;
+        }
+        let (mut least, mut most) = ([f64::INFINITY; 2], [0.0f64; 2]);
+        for engine in mask.engines() {
+            let number = usize::from(engine[0]) / self.device.shape.cus_per_se.value as usize;
+            let (mut own, mut waves) = (0, 0);
+            for &cu in self.engines[number].iter().filter(|&&cu| self.enables(mask, cu)) {
+                let group = &self.cus[cu];
+                waves += group.count() * u64::from(group.waves);
+                let cohorts = group.cohorts.iter().filter(|cohort| cohort.run == slot);
+                own += group.count() * cohorts.map(|cohort| u64::from(cohort.n)).sum::<u64>();
+            }
+            for (index, value) in [own as f64, waves as f64].into_iter().enumerate() {
+                least[index] = least[index].min(value);
+                most[index] = most[index].max(value);
+            }
+        }
+        let tolerance = 1.0 + self.precision.merge;
+        (0..2).all(|index| most[index] <= least[index] * tolerance)
+    }
+
+    /// Ends streams whose shader engines are no longer in equal states.
+    fn end_uneven(&mut self, waiting: &[usize]) {
+        for &slot in waiting {
+            if self.run(slot).stream.is_some() && !self.is_even(slot) {
+                self.end_stream(slot);
+            }
+        }
     }
 
     /// Ends a stream: each of its workgroups is where it would be had every round been computed.
