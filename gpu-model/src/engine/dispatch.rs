@@ -435,7 +435,7 @@ impl Gpu {
                 most[index] = most[index].max(value);
             }
         }
-        let tolerance = 1.0 + self.precision.merge;
+        let tolerance = 1.0 + self.precision.merge.min(0.01);
         (0..2).all(|index| most[index] <= least[index] * tolerance)
     }
 
