@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use support::{eclip, run};
 
-const VARIANTS: [&str; 5] = ["batch", "single", "switch", "replay", "scheduler"];
+/// `plain` is what the scheduler is compared with: by their values.
+const VARIANTS: [&str; 6] = ["batch", "single", "switch", "replay", "scheduler", "plain"];
 
 #[test]
 fn submit_prints_one_object_a_line_for_each_variant_and_peer() {

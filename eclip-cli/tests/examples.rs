@@ -21,6 +21,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("08_surviving_a_fault", "queues replaced, 1024 of 1024 counters at 4"),
     // On a machine without HIP it says so.
     ("09_beside_hip", "beside HIP: "),
+    ("10_completions", "three tasks took [10, 9, 4] steps"),
+    ("11_adopted_queue", "their signal was told: true; their queue goes on: true"),
 ];
 
 fn workspace() -> &'static Path {

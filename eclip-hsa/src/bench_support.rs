@@ -117,8 +117,13 @@ impl Port for Rc<Memory> {
     }
 
     #[inline]
-    fn raise_write_index(&self, _from: u64, index: u64) {
-        self.write.fetch_max(index, Ordering::Release);
+    fn write_index(&self) -> u64 {
+        self.write.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.write.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).map(drop)
     }
 
     fn ring_doorbell(&self, last: u64) {

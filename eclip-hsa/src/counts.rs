@@ -11,7 +11,7 @@ use crate::depend::Elided;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PacketCounts {
-    /// Kernel dispatches.
+    /// Kernel dispatches. What another thread is submitting just then may be counted here although it is a barrier.
     pub kernels: u64,
     /// Barrier packets.
     pub barriers: u64,
@@ -61,8 +61,8 @@ impl PacketCounts {
 
 impl Sub for PacketCounts {
     type Output = Self;
-    /// What happened in between. While others submit, kernels are known from the other counts: where such a count was early, nothing
-    /// is left.
+    /// What happened in between. Where the earlier count took a barrier that was just being submitted for a kernel, and nothing else
+    /// came, nothing is left.
     fn sub(self, earlier: Self) -> Self {
         let (now, then) = (self.fields(), earlier.fields());
         Self::from_fields(std::array::from_fn(|index| now[index].saturating_sub(then[index])))

@@ -71,7 +71,7 @@ pub enum Error {
         value: String,
     },
     /// A mask or module of another GPU.
-    #[error("{what} was made for {made_for}, not for {used_on}")]
+    #[error("{what} was made for {made_for}, not for {used_on}{}", other_runtime(made_for, used_on))]
     WrongAgent {
         /// What was used on the wrong GPU.
         what: &'static str,
@@ -279,6 +279,11 @@ impl From<PlanError> for Error {
     fn from(error: PlanError) -> Self {
         Self::Plan(Arc::new(error))
     }
+}
+
+/// Two handles of one GPU print alike.
+fn other_runtime(made_for: &str, used_on: &str) -> &'static str {
+    if made_for == used_on { " of another Runtime: make one in a process, and clone its handles" } else { "" }
 }
 
 impl Error {

@@ -37,7 +37,7 @@ impl Unharmed {
     /// Moves with whatever may mean that something of the queue is lost: neither of the two counts ever falls.
     #[inline]
     fn dangers(&self, failures: &Failures) -> u64 {
-        // Acquire: pairs with the fence in `note_waiting`.
+        // Acquire: pairs with the fence in front of `note_waiting`.
         failures.count() + self.doubts.load(Ordering::Acquire)
     }
 
@@ -56,7 +56,7 @@ impl Unharmed {
         if dangers == self.at.load(Ordering::Relaxed) {
             return None;
         }
-        // Pairs with the fence in `note_waiting`.
+        // Pairs with the fence in front of `note_waiting`.
         fence(Ordering::SeqCst);
         let found = search();
         if found.is_none() {
@@ -66,14 +66,14 @@ impl Unharmed {
         found
     }
 
-    /// A submission that depends on others was just launched. `before` is [`Failures::count`] before it looked whether those are lost.
+    /// A submission that depends on others was just launched, and a sequentially consistent fence has passed since. `before` is
+    /// [`Failures::count`] before it looked whether those are lost.
     #[inline]
     pub(crate) fn note_waiting(&self, failures: &Failures, before: u64) {
         // Who searches reads the count of failures and then what is pending; here something became pending, and the count is read. With
-        // the fences at least one sees the other.
-        fence(Ordering::SeqCst);
+        // the fences, the caller's and that in `look`, at least one sees the other.
         if failures.count() != before {
-            // Relaxed: the fence above makes it a release, which pairs with the acquire in `dangers`, so the submission is seen.
+            // Relaxed: the caller's fence makes it a release, which pairs with the acquire in `dangers`, so the submission is seen.
             self.doubts.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -138,6 +138,10 @@ impl<S, C> Slot<S, C> {
 /// The table. `S` is the signal, `C` what a submission keeps alive until it is complete.
 pub(crate) struct Flights<S, C> {
     slots: Box<[Slot<S, C>]>,
+    /// Whether each slot is in use, so that nobody goes through the slots themselves to find few. Set before the state word says so and
+    /// cleared when the cargo is gone, before the state word says the contrary, by whoever has the slot; who was told of a submission finds it
+    /// here.
+    used: Box<[AtomicBool]>,
     free: FreeList,
     /// Slots below this have been used at least once.
     fresh: AtomicU32,
@@ -179,6 +183,7 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
         };
         Self {
             slots: (0..capacity).map(slot).collect(),
+            used: (0..capacity).map(|_| AtomicBool::new(false)).collect(),
             free: FreeList::new(capacity),
             fresh: AtomicU32::new(0),
             hand: AtomicU32::new(0),
@@ -224,7 +229,10 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             if index >= fresh {
                 index = 0;
             }
-            if let Some(ticket) = self.pending_in(index) {
+            // Relaxed: a slot that is passed by tells nothing.
+            if self.used[index as usize].load(Ordering::Relaxed)
+                && let Some(ticket) = self.pending_in(index)
+            {
                 if !self.is_done(ticket) {
                     let looks = if retired == 0 { looks } else { 0 };
                     next = Some(index * LOOKS + looks + 1);
@@ -341,22 +349,19 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
 
     /// Completes everything that is finished; returns how many submissions.
     pub(crate) fn sweep_all(&self) -> u32 {
-        // Relaxed: only how far to look.
-        let fresh = self.fresh.load(Ordering::Relaxed);
         let done = |index: &u32| {
             self.pending_in(*index).is_some_and(|ticket| self.is_done(ticket) && self.retire_and_free(ticket))
         };
-        let found = (0..fresh).filter(done).count() as u32;
+        let found = self.in_use().filter(done).count() as u32;
         // Twice if something was found: it may have proved silent ones in earlier slots. Not more often, for others may go on submitting.
-        if found == 0 { 0 } else { found + (0..fresh).filter(done).count() as u32 }
+        if found == 0 { 0 } else { found + self.in_use().filter(done).count() as u32 }
     }
 
     /// Waits until what other threads are completing right now is complete, so that what it kept alive is free: a few instructions, unless
     /// such a thread was interrupted. At most until `end`.
     pub(crate) fn settle(&self, end: std::time::Instant) {
-        // Relaxed: only how far to look.
-        let fresh = self.fresh.load(Ordering::Relaxed) as usize;
-        for slot in &self.slots[..fresh] {
+        for index in self.in_use() {
+            let slot = &self.slots[index as usize];
             // Acquire: pairs with the retirement; the cargo is gone.
             let state = || State(slot.state.load(Ordering::Acquire));
             let generation = state().generation();
@@ -365,6 +370,14 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
                 std::thread::yield_now();
             }
         }
+    }
+
+    /// The slots that are in use.
+    fn in_use(&self) -> impl Iterator<Item = u32> {
+        // Relaxed: only how far to look.
+        let fresh = self.fresh.load(Ordering::Relaxed);
+        // Acquire: pairs with the release in `retire`: of a slot that is left out the cargo is gone.
+        (0..fresh).filter(|&index| self.used[index as usize].load(Ordering::Acquire))
     }
 
     fn pending_in(&self, index: u32) -> Option<Ticket> {
@@ -376,9 +389,7 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
 
     /// The submissions that are not complete, but for those that another thread is completing now.
     pub(crate) fn pending(&self) -> impl Iterator<Item = Ticket> {
-        // Relaxed: only how far to look.
-        let fresh = self.fresh.load(Ordering::Relaxed);
-        (0..fresh).filter_map(|index| self.pending_in(index))
+        self.in_use().filter_map(|index| self.pending_in(index))
     }
 
     /// Whether a pending submission has no signal. Of another one the answer means nothing.
@@ -389,14 +400,9 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
 
     /// Submissions that are not complete, those included whose cargo is being freed now.
     pub(crate) fn unfinished(&self) -> u32 {
-        // Relaxed: only how far to look.
-        let fresh = self.fresh.load(Ordering::Relaxed) as usize;
         // Acquire: pairs with the launch and the retirement, as in `poll`.
-        let phase = |slot: &Slot<S, C>| State(slot.state.load(Ordering::Acquire)).phase();
-        self.slots[..fresh]
-            .iter()
-            .filter(|slot| matches!(phase(slot), Phase::Pending | Phase::Retiring))
-            .count() as u32
+        let phase = |index: &u32| State(self.slots[*index as usize].state.load(Ordering::Acquire)).phase();
+        self.in_use().filter(|index| matches!(phase(index), Phase::Pending | Phase::Retiring)).count() as u32
     }
 
     /// Marks unfinished work as lost and frees what it kept alive. Call only when the device can no longer touch any of it.
@@ -447,6 +453,8 @@ impl<S: Completion + Default, C: Cargo<S>> Flights<S, C> {
             self.proved.fetch_max(ticket.place.proves, Ordering::Release);
         }
         self.empty(slot, true);
+        // Release: pairs with the acquire in `in_use`: whoever leaves the slot out may rely on the cargo being gone.
+        self.used[ticket.slot as usize].store(false, Ordering::Release);
         let generation = ticket.generation.wrapping_add(1);
         if was.pins() == 0 {
             // Release: pairs with the acquire loads of whoever polls, pins or claims: the cargo is gone. A plain store: only pending
@@ -505,7 +513,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         slot.cargo.with_mut(|cargo| fill(unsafe { &mut *cargo }))
     }
 
-    /// The packets are in the ring: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
+    /// The packets are written, if not yet published: from now on the work is pending and keeps its cargo alive. `silent` work has no signal; `clock` is
     /// what its queue knew.
     #[inline]
     pub(crate) fn launch(self, place: Place, silent: bool, clock: &Clock) -> Ticket {
@@ -538,6 +546,7 @@ impl<S: Completion + Default, C: Cargo<S>> Claim<'_, S, C> {
         slot.end.store(place.end, Ordering::Relaxed);
         slot.proves.store(place.proves, Ordering::Relaxed);
         slot.silent.store(silent, Ordering::Relaxed);
+        self.table.used[self.slot as usize].store(true, Ordering::Relaxed);
         slot.watched.store(watched, Ordering::Relaxed);
         // Release: pairs with the acquire of whoever polls, pins or retires: cargo and place are there.
         slot.state.store(State::new(self.generation, pins, Phase::Pending).0, Ordering::Release);

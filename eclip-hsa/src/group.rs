@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::dispatch::Dispatch;
 use crate::error::{Error, Result};
-use crate::program::{Plan, Program};
+use crate::program::{Assembly, Program};
 use crate::queue::Queue;
 use crate::submit::{Order, submit, try_submit};
 use crate::token::Token;
@@ -136,8 +136,8 @@ impl GroupBuilder {
                 "a group without kernels: add some with GroupBuilder::dispatch".into(),
             ));
         }
-        let plan = Plan { concurrent: self.concurrent, resident: true };
-        let program = Program::new(&self.agent, self.dispatches.iter(), plan)?;
+        let assembly = Assembly { concurrent: self.concurrent, resident: true };
+        let program = Program::new(&self.agent, self.dispatches.iter(), assembly)?;
         Ok(KernelGroup { program: Arc::new(program) })
     }
 }
@@ -253,6 +253,6 @@ impl Queue {
 }
 
 fn once(dispatch: &Dispatch) -> Result<Arc<Program>> {
-    let plan = Plan::default();
-    Ok(Arc::new(Program::new(dispatch.kernel().agent(), std::iter::once(dispatch), plan)?))
+    let assembly = Assembly::default();
+    Ok(Arc::new(Program::new(dispatch.kernel().agent(), std::iter::once(dispatch), assembly)?))
 }

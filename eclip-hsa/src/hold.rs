@@ -12,7 +12,7 @@ use crate::kernarg_ring::{KernargRange, KernargRing};
 use crate::memory::BufferRef;
 use crate::packet::BARRIER_DEPENDENCIES;
 use crate::pin::{Awaited, Pin, Wait};
-use crate::program::Program;
+use crate::program::Entered;
 use crate::signal::{Signals, TimeCell};
 
 /// Kernarg memory of one queue.
@@ -24,7 +24,7 @@ pub(crate) struct Kernargs {
 /// See the module's text.
 #[derive(Default)]
 pub(crate) struct Hold {
-    pub(crate) program: Option<Arc<Program>>,
+    pub(crate) program: Option<Entered>,
     /// Whether there is anything in `more`.
     used: bool,
     /// Apart, because many submissions need nothing of it.
@@ -94,9 +94,7 @@ impl Cargo<Signals> for Hold {
             self.used = false;
             self.more.release(complete);
         }
-        if let Some(program) = self.program.take() {
-            program.leave();
-        }
+        self.program = None;
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ring of a queue: our own, or one that others write to as well.
 
+use std::sync::atomic::{Ordering, fence};
+
 use crate::port::HsaPort;
 use crate::ring::{Refused, Ring, Slots};
 use crate::shared_ring::SharedRing;
@@ -29,12 +31,25 @@ impl PacketRing {
         }
     }
 
-    /// Lets `write` write the slots from `start` on, and shows them to the device.
+    /// Reserved slots from `start` on, to be written: all bodies, then all first dwords.
     #[inline]
-    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, HsaPort>)) {
+    pub(crate) fn slots(&self, start: u64) -> Slots<'_, HsaPort> {
         match self {
-            Self::Own(ring) => ring.fill(start, count, write),
-            Self::Shared(ring) => ring.fill(start, count, write),
+            Self::Own(ring) => ring.slots(start),
+            Self::Shared(ring) => ring.slots(start),
+        }
+    }
+
+    /// Shows slots that were written to the device. A sequentially consistent fence lies between what the caller did before and what he does
+    /// afterwards.
+    #[inline]
+    pub(crate) fn publish(&self, start: u64, count: u64) {
+        match self {
+            Self::Own(ring) => ring.publish(start, count),
+            Self::Shared(ring) => {
+                ring.publish(start, count);
+                fence(Ordering::SeqCst);
+            }
         }
     }
 }

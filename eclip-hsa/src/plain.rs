@@ -13,7 +13,7 @@ use crate::flights::Place;
 use crate::frame::{with_acquire, with_release};
 use crate::packet::{FenceScope, Packet};
 use crate::packet_ring::PacketRing;
-use crate::program::{Entered, Program};
+use crate::program::Program;
 use crate::queue_state::QueueState;
 use crate::signal::Use;
 use crate::token::Token;
@@ -29,7 +29,7 @@ pub(crate) fn try_submit(
     let agent = &queue.parts().agent;
     let mut claim = queue.claim()?;
     // What locks the bus comes before what is written: a locked instruction waits for all writes in front of it.
-    let entered = Entered::new(program, visibility)?;
+    let entered = program.enter(visibility)?;
     let owner = queue.clone();
     let (signals, hold) = claim.parts();
     let (kind, release) = match visibility {
@@ -58,19 +58,8 @@ pub(crate) fn try_submit(
     let start = queue.reserve(count as u64)?;
 
     // From here on nothing fails.
-    hold.program = Some(entered.keep());
+    hold.program = Some(entered);
     signal.arm((count - tail) as i64);
-    queue.ring().fill(start, count as u64, |slots| {
-        slots.bodies(0, &kernels.bodies[..tail]);
-        for (offset, body) in kernels.bodies.iter().enumerate().skip(tail) {
-            slots.body_with(offset, body, &[(Packet::SIGNAL, signal.handle())]);
-        }
-        let mut acquire = Some(acquire);
-        for (offset, &first) in kernels.firsts.iter().enumerate() {
-            let first = acquire.take().map_or(first, |acquire| with_acquire(first, acquire));
-            slots.first(offset, if offset >= tail { with_release(first, release) } else { first });
-        }
-    });
     let first = queue.lane().base + start;
     let mut place = Place { start: first, end: first + count as u64 - 1, proves: barrier };
     if let Some(offset) = kernels.last_barrier {
@@ -81,12 +70,22 @@ pub(crate) fn try_submit(
         // Release: as in `submit`.
         queue.acquired().fetch_max(host_writes, Ordering::Release);
     }
-    queue.count(&PacketCounts {
-        kernels: count as u64,
-        barrier_bits: kernels.barrier_bits,
-        ..Default::default()
-    });
+    if kernels.barrier_bits > 0 || matches!(queue.ring(), PacketRing::Shared(_)) {
+        let (kernels, barrier_bits) = (count as u64, kernels.barrier_bits);
+        queue.count(&PacketCounts { kernels, barrier_bits, ..Default::default() });
+    }
+    let slots = queue.ring().slots(start);
+    slots.bodies(0, &kernels.bodies[..tail]);
+    for (offset, body) in kernels.bodies.iter().enumerate().skip(tail) {
+        slots.body_with(offset, body, &[(Packet::SIGNAL, signal.handle())]);
+    }
+    let mut acquire = Some(acquire);
+    for (offset, &first) in kernels.firsts.iter().enumerate() {
+        let first = acquire.take().map_or(first, |acquire| with_acquire(first, acquire));
+        slots.first(offset, if offset >= tail { with_release(first, release) } else { first });
+    }
     let ticket = claim.launch(place, false, known.as_ref().unwrap_or(&NOTHING));
+    queue.ring().publish(start, count as u64);
     queue.note_marked(place, false);
     Ok(Token::new(owner, ticket, visibility, None))
 }

@@ -27,7 +27,6 @@
 //! [[worker]]
 //! name = "W1"
 //! default = "default"
-//! kernels_per_request = 2
 //! kernels = [
 //!   { index = 0, kernel = "matmul", queue = "default" },
 //!   { index = 1, kernel = "bias", queue = "W1 15" },
@@ -60,7 +59,7 @@ mod write;
 pub use compare::{Difference, PoolDescription};
 pub use document::{PlanDevice, PlanDocument, PlanKernel, PlanQueue, PlanWorker, VERSION};
 pub use error::{PlanError, PlanProblem};
-pub use validate::{MAX_KERNELS, MAX_QUEUES, MAX_WORKERS};
+pub use validate::{MAX_KERNELS, MAX_NAME, MAX_QUEUES, MAX_WORKERS};
 
 pub(crate) use error::Segment;
 use error::{Located, field};
@@ -204,10 +203,13 @@ impl Plan {
     /// # Errors
     /// [`PlanProblem::UnknownWorker`] with the names that there are.
     pub fn worker(&self, name: &str) -> Result<&PlanWorker, PlanError> {
-        self.document.workers.iter().find(|worker| worker.name == name).ok_or_else(|| {
-            let known = self.document.workers.iter().map(|worker| format!("{:?}", worker.name)).collect();
-            self.error(&[], PlanProblem::UnknownWorker { worker: name.to_owned(), known })
-        })
+        let found = self.document.workers.iter().find(|worker| worker.name == name);
+        found.ok_or_else(|| self.unknown_worker(name))
+    }
+
+    pub(crate) fn unknown_worker(&self, worker: &str) -> PlanError {
+        let known = self.document.workers.iter().map(|worker| format!("{:?}", worker.name)).collect();
+        self.error(&[], PlanProblem::UnknownWorker { worker: worker.to_owned(), known })
     }
 
     /// A problem of this plan.

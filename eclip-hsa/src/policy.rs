@@ -2,6 +2,14 @@
 //!
 //! A policy is a pure function of a plan: for each worker it gives the placement of every planned kernel and of those that the plan
 //! does not know. `route` and `scheduler` carry the placements out. The scenarios are those of ECLIP's evaluation (ISLPED 2025).
+//!
+//! | policy | queue of a planned kernel | of an unknown one | the plan must say |
+//! |---|---|---|---|
+//! | `baseline` | the worker's `default` | `default` | that `default` has no mask |
+//! | `model-wise` | the worker's `model_wise` | `model_wise` | `model_wise` |
+//! | `kw-ioctl` | `default`, under the mask of the kernel's `right_size` | `default`, under all CUs | `right_size`; a `default` for each worker alone |
+//! | `kw-stream` | the kernel's `right_size` | `default` | `right_size` |
+//! | `eclip` | the kernel's `queue` | `default` | nothing more |
 
 use std::fmt;
 use std::str::FromStr;
@@ -78,9 +86,12 @@ impl Policy {
     /// The placements of the plan's `worker`-th worker.
     ///
     /// # Errors
-    /// [`PlanProblem::Policy`] if the plan does not say what the policy needs. Panics if there is no such worker.
+    /// [`PlanProblem::Policy`] if the plan does not say what the policy needs, [`PlanProblem::UnknownWorker`] if there is no such worker.
     pub fn place(self, plan: &Plan, worker: usize) -> Result<Placements, PlanError> {
-        let look = Look { policy: self, plan, index: worker, worker: &plan.document().workers[worker] };
+        let Some(described) = plan.document().workers.get(worker) else {
+            return Err(plan.unknown_worker(&format!("number {worker}, counted from 0")));
+        };
+        let look = Look { policy: self, plan, index: worker, worker: described };
         let unknown = look.unknown()?;
         let kernels = look.worker.kernels.iter().enumerate();
         let kernels =
@@ -212,7 +223,6 @@ label = "all 2"
 name = "W1"
 default = "all"
 model_wise = "large"
-kernels_per_request = 3
 kernels = [
   { index = 0, queue = "large", right_size = "large" },
   { index = 1, queue = "large", right_size = "small" },
@@ -221,7 +231,6 @@ kernels = [
 [[worker]]
 name = "W2"
 default = "all 2"
-kernels_per_request = 1
 kernels = [{ index = 0, queue = "large" }]
 "#;
 
@@ -280,5 +289,7 @@ kernels = [{ index = 0, queue = "large" }]
         let masked = changed(|plan| plan.workers[0].default = "small".into());
         let error = Policy::Baseline.place(&masked, 0).unwrap_err().to_string();
         assert!(error.contains("needs an unmasked default queue, but \"small\" has 0x1111"), "{error}");
+        let nobody = Policy::Eclip.place(&plan, 7).unwrap_err().to_string();
+        assert!(nobody.contains("no worker \"number 7, counted from 0\"; its workers are"), "{nobody}");
     }
 }

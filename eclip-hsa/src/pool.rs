@@ -135,8 +135,9 @@ impl Pool {
         self.queues.iter().find(|queue| queue.label() == label)
     }
 
-    /// Makes a new queue in the place of number `index`, with its label and mask: for one that has died. The old one is taken from the hardware first;
-    /// what was unfinished on it is lost.
+    /// Makes a new queue in the place of number `index`, with its label and mask: for one that has died. The old one is taken from the hardware
+    /// first; what was unfinished on it is lost. The mask is the one that the queue had last: if [`Queue::remask`] changed it, the new queue
+    /// has what it was changed to, so that [`Queue::mask`] says the same before and after. What the pool was built with is not kept.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a number that there is not; as [`QueueBuilder::create`], and then the old queue stays, dead.

@@ -7,7 +7,6 @@ use hsa_sys::*;
 
 use crate::packet::{PACKET_BYTES, PACKET_DWORDS, Packet, PacketKind};
 use crate::ring::Port;
-use crate::shared_ring::SharedPort;
 
 /// An AQL queue of ROCr's, owned by us: nobody else reserves slots in it.
 pub(crate) struct HsaPort {
@@ -91,36 +90,21 @@ impl Port for HsaPort {
         first.store(dword, Ordering::Release);
     }
 
+    fn write_index(&self) -> u64 {
+        // SAFETY: the queue is alive. scacquire: pairs with the release of whoever moved it.
+        unsafe { (self.hsa.hsa_queue_load_write_index_scacquire)(self.queue.as_ptr()) }
+    }
+
     #[inline]
-    fn raise_write_index(&self, from: u64, index: u64) {
-        let queue = self.queue.as_ptr();
-        let mut current = from;
-        while current < index {
-            // SAFETY: the queue is alive. screlease: pairs with the packet processor's read of the write index; every
-            // header below it is valid then.
-            let seen = unsafe { (self.hsa.hsa_queue_cas_write_index_screlease)(queue, current, index) };
-            if seen == current {
-                return;
-            }
-            current = seen;
-        }
+    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
+        // SAFETY: the queue is alive. scacq_screl: pairs with the packet processor's read of the write index, so every header below it is valid
+        // then, and with the other producers.
+        let seen = unsafe { (self.hsa.hsa_queue_cas_write_index_scacq_screl)(self.queue.as_ptr(), from, to) };
+        if seen == from { Ok(()) } else { Err(seen) }
     }
 
     fn ring_doorbell(&self, last: u64) {
         // SAFETY: the doorbell lives as long as the queue. screlease: the write index is there before the doorbell.
         unsafe { (self.hsa.hsa_signal_store_screlease)(self.doorbell, last as i64) };
-    }
-}
-
-impl SharedPort for HsaPort {
-    fn write_index(&self) -> u64 {
-        // SAFETY: the queue is alive.
-        unsafe { (self.hsa.hsa_queue_load_write_index_relaxed)(self.queue.as_ptr()) }
-    }
-
-    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
-        // SAFETY: the queue is alive. scacq_screl: pairs with the other producers' reservations.
-        let seen = unsafe { (self.hsa.hsa_queue_cas_write_index_scacq_screl)(self.queue.as_ptr(), from, to) };
-        if seen == from { Ok(()) } else { Err(seen) }
     }
 }

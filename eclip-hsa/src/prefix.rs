@@ -8,75 +8,91 @@
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::fence_after_rmw;
 
-/// See the module's text. Indices grow without bound; `index % capacity` is the place.
-pub(crate) struct Prefix {
+/// Where the prefix ends. For publication this is the index that the packet processor reads.
+pub(crate) trait Front {
+    /// Where it is, with acquire order: what was done to the ranges below it is visible.
+    fn get(&self) -> u64;
+    /// Moves it if it is at `from`, with acquire and release order, by one read-modify-write.
+    fn advance(&self, from: u64, to: u64) -> bool;
+}
+
+impl Front for AtomicU64 {
+    #[inline]
+    fn get(&self) -> u64 {
+        // Acquire: pairs with the release in `advance`.
+        self.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    fn advance(&self, from: u64, to: u64) -> bool {
+        // Release: whoever reads the new prefix sees all that was done to the ranges below it; acquire: takes over that duty.
+        self.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Which ranges behind the front are finished. Indices grow without bound; `index % capacity` is the place.
+pub(crate) struct Marks {
     /// `ends[start % capacity]` is the end of the finished range that begins at `start`. Entries of earlier laps are
     /// smaller than any index that can look at them, so they need no clearing.
     ends: Box<[AtomicU64]>,
-    reached: AtomicU64,
 }
 
-impl Prefix {
+impl Marks {
     /// Nothing finished yet; indices begin at `start`. `capacity` must be a power of two.
     pub(crate) fn new(capacity: usize, start: u64) -> Self {
         assert!(capacity.is_power_of_two());
-        Self { ends: (0..capacity).map(|_| AtomicU64::new(start)).collect(), reached: AtomicU64::new(start) }
+        Self { ends: (0..capacity).map(|_| AtomicU64::new(start)).collect() }
     }
 
-    pub(crate) fn capacity(&self) -> u64 {
-        self.ends.len() as u64
-    }
-
-    /// Every index below this is finished.
-    pub(crate) fn reached(&self) -> u64 {
-        // Acquire: pairs with the release of the compare-exchange in `finish`; what finishers did before is visible.
-        self.reached.load(Ordering::Acquire)
-    }
-
-    /// Marks `start..end` as finished. If this call moved the prefix, returns from where and to where.
+    /// Marks `start..end` as finished. If this call moved the front, returns from where and to where. In any case a sequentially consistent fence
+    /// lies between what the caller did before and what he does afterwards.
     ///
-    /// The caller must own the range, and it must lie within `capacity` of [`Prefix::reached`].
+    /// The caller must own the range, and it must lie within the capacity of the front.
     #[inline]
-    pub(crate) fn finish(&self, start: u64, end: u64) -> Option<(u64, u64)> {
-        debug_assert!(end > start && end - self.reached.load(Ordering::Relaxed) <= self.capacity());
+    pub(crate) fn finish(&self, front: &impl Front, start: u64, end: u64) -> Option<(u64, u64)> {
+        debug_assert!(end > start && end.saturating_sub(front.get()) <= self.ends.len() as u64);
         // Two threads that finish neighbouring ranges each change one word and then read the other's: the older range's thread moves
-        // `reached` and reads the younger one's mark, the younger one's stores its mark and reads `reached`. Both changes
-        // are SeqCst read-modify-writes with a fence behind, so at least one of the two sees the other's; otherwise the prefix could stop short
+        // the front and reads the younger one's mark, the younger one's stores its mark and reads the front. Both changes
+        // are read-modify-writes with a SeqCst fence behind, so at least one of the two sees the other's; otherwise the prefix could stop short
         // of finished work. Pairs with itself in the other thread.
         //
-        // The oldest range needs no mark. Release: whoever reads the new prefix sees all that was done to the range.
-        let oldest = self.reached.compare_exchange(start, end, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-        if !oldest {
-            // Release: pairs with the loads of marks in `advance`, in whichever thread moves the prefix over this range.
-            self.place(start).swap(end, Ordering::SeqCst);
+        // The oldest range needs no mark.
+        if front.advance(start, end) {
+            fence_after_rmw();
+            let further = if self.marked_from(end) > end { self.follow(front) } else { None };
+            return Some((start, further.map_or(end, |(_, to)| to)));
         }
+        // Release: pairs with the loads of marks in `marked_from`, in whichever thread moves the front over this range.
+        self.place(start).swap(end, Ordering::SeqCst);
         fence_after_rmw();
-        match (oldest, self.advance()) {
-            (true, further) => Some((start, further.map_or(end, |(_, to)| to))),
-            (false, moved) => moved,
+        self.follow(front)
+    }
+
+    /// How far the marks reach from an index on.
+    #[inline]
+    fn marked_from(&self, from: u64) -> u64 {
+        let mut to = from;
+        loop {
+            // Acquire: pairs with the release of the mark.
+            let next = self.place(to).load(Ordering::Acquire);
+            if next <= to {
+                return to;
+            }
+            to = next;
         }
     }
 
-    /// Moves the prefix over everything that is marked.
-    #[inline]
-    fn advance(&self) -> Option<(u64, u64)> {
+    /// Moves the front over everything that is marked.
+    #[cold]
+    fn follow(&self, front: &impl Front) -> Option<(u64, u64)> {
         loop {
-            // Acquire: pairs with the release of whoever moved the prefix to here. SeqCst: as said in `finish`.
-            let from = self.reached.load(Ordering::SeqCst);
-            let mut to = from;
-            loop {
-                // Acquire: pairs with the release of the mark. SeqCst: as said in `finish`.
-                let next = self.place(to).load(Ordering::SeqCst);
-                if next <= to {
-                    break;
-                }
-                to = next;
-            }
+            let from = front.get();
+            let to = self.marked_from(from);
             if to == from {
                 return None;
             }
-            // Release: whoever reads the new prefix sees all that was done to the ranges below it. On failure the loop reads again.
-            if self.reached.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            // On failure somebody else has moved it: look again.
+            if front.advance(from, to) {
                 return Some((from, to));
             }
         }
@@ -84,6 +100,34 @@ impl Prefix {
 
     fn place(&self, index: u64) -> &AtomicU64 {
         &self.ends[index as usize & (self.ends.len() - 1)]
+    }
+}
+
+/// Marks with a front of their own.
+pub(crate) struct Prefix {
+    marks: Marks,
+    reached: AtomicU64,
+}
+
+impl Prefix {
+    /// As [`Marks::new`].
+    pub(crate) fn new(capacity: usize, start: u64) -> Self {
+        Self { marks: Marks::new(capacity, start), reached: AtomicU64::new(start) }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.marks.ends.len() as u64
+    }
+
+    /// Every index below this is finished.
+    pub(crate) fn reached(&self) -> u64 {
+        self.reached.get()
+    }
+
+    /// As [`Marks::finish`].
+    #[inline]
+    pub(crate) fn finish(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        self.marks.finish(&self.reached, start, end)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Built and checked once; submitting it is copying. Immutable, so any number of threads may submit it at once.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::agent::Agent;
@@ -47,7 +48,7 @@ pub(crate) struct KernelArgs {
 
 /// How kernels are put together.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct Assembly {
     /// Side by side, but for dispatches with the barrier bit.
     pub(crate) concurrent: bool,
     /// For many submissions.
@@ -58,7 +59,7 @@ impl Program {
     pub(crate) fn new<'a>(
         agent: &Agent,
         dispatches: impl Iterator<Item = &'a Dispatch> + Clone,
-        plan: Plan,
+        assembly: Assembly,
     ) -> Result<Self> {
         let mut image = Vec::new();
         let (mut bodies, mut firsts, mut kernels) = (Vec::new(), Vec::new(), Vec::new());
@@ -73,7 +74,7 @@ impl Program {
             }
             let (mut fields, offset) = dispatch.prepare(&mut image)?;
             fields.kernarg_address = offset as u64;
-            let barrier = dispatch.has_barrier() || (index > 0 && !plan.concurrent);
+            let barrier = dispatch.has_barrier() || (index > 0 && !assembly.concurrent);
             if barrier {
                 barrier_bits += 1;
                 last_barrier = Some(index);
@@ -89,7 +90,7 @@ impl Program {
         }
         sort_out(&mut blocks);
         let mut resident = None;
-        if plan.resident && !image.is_empty() {
+        if assembly.resident && !image.is_empty() {
             let block = Block::host(agent, PoolKind::Kernarg, image.len())?;
             // SAFETY: the block is host memory of at least so many bytes, and nothing uses it yet.
             unsafe { std::ptr::copy_nonoverlapping(image.as_ptr(), block.address(), image.len()) };
@@ -97,7 +98,7 @@ impl Program {
             resident = Some(block);
         }
         let in_flight = Arc::new(InFlight::default());
-        if plan.resident {
+        if assembly.resident {
             blocks.iter().for_each(|block| block.add_group(&in_flight));
         }
         Ok(Self {
@@ -108,7 +109,7 @@ impl Program {
             image: image.into(),
             resident,
             blocks: blocks.into(),
-            counted: plan.resident,
+            counted: assembly.resident,
             in_flight,
             barrier_bits,
             last_barrier,
@@ -177,37 +178,25 @@ impl Program {
         self.resident.is_some() || self.image.is_empty()
     }
 
-    /// Takes the buffers for one more submission, of this visibility: to be given back with [`Program::leave`].
+    /// Takes the buffers for one more submission, of this visibility, which is in flight until what this returns is dropped.
     #[inline]
-    pub(crate) fn enter(&self, visibility: Visibility) -> Result<()> {
-        if self.counted {
-            self.in_flight.enter();
+    pub(crate) fn enter(self: &Arc<Self>, visibility: Visibility) -> Result<Entered> {
+        if !self.counted || self.in_flight.enter() {
+            std::mem::forget(self.clone());
         }
+        let program = NonNull::new(Arc::as_ptr(self).cast_mut()).expect("an Arc's pointer");
+        let mut entered = Entered { program, blocks: self.blocks.len() };
         for (index, block) in self.blocks.iter().enumerate() {
-            let entered = if self.counted { block.check_free() } else { block.enter() };
-            if let Err(error) = entered {
-                self.leave_blocks(index);
+            let taken = if self.counted { block.check_free() } else { block.enter() };
+            if let Err(error) = taken {
+                entered.blocks = index;
                 return Err(error);
             }
             if visibility != Visibility::System {
                 block.note_unflushed();
             }
         }
-        Ok(())
-    }
-
-    /// The submission is over.
-    #[inline]
-    pub(crate) fn leave(&self) {
-        self.leave_blocks(self.blocks.len());
-    }
-
-    fn leave_blocks(&self, entered: usize) {
-        if self.counted {
-            self.in_flight.leave();
-        } else {
-            self.blocks[..entered].iter().for_each(|block| block.leave());
-        }
+        Ok(entered)
     }
 }
 
@@ -217,27 +206,40 @@ fn sort_out(blocks: &mut Vec<Arc<Block>>) {
     blocks.dedup_by(|a, b| Arc::ptr_eq(a, b));
 }
 
-/// A program that was entered: left again when dropped.
-pub(crate) struct Entered(Option<Arc<Program>>);
-
-impl Entered {
-    #[inline]
-    pub(crate) fn new(program: &Arc<Program>, visibility: Visibility) -> Result<Self> {
-        program.enter(visibility)?;
-        Ok(Self(Some(program.clone())))
-    }
-
-    /// For whoever leaves it later.
-    #[inline]
-    pub(crate) fn keep(mut self) -> Arc<Program> {
-        self.0.take().expect("taken once")
-    }
+/// A submission of a program that is being made or in flight: keeps the program alive, and its buffers from the host.
+///
+/// All submissions of a counted program share one handle of it: the first takes it, the last one lets go. One that has just begun while another ends may
+/// take a second one meanwhile; takers and leavers are as many.
+pub(crate) struct Entered {
+    program: NonNull<Program>,
+    /// Of a program that is not counted: the blocks that know of this submission.
+    blocks: usize,
 }
 
+const _: () = {
+    const fn check<T: Send + Sync>() {}
+    check::<Arc<Program>>();
+};
+
+// SAFETY: as an `Arc<Program>`, which is Send, as was just checked: only shared references are made of it.
+unsafe impl Send for Entered {}
+// SAFETY: as for Send.
+unsafe impl Sync for Entered {}
+
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(program) = &self.0 {
-            program.leave();
+        // SAFETY: the handle that `enter` took is there until it is given back below, by the last one at the earliest.
+        let program = unsafe { self.program.as_ref() };
+        let is_last = if program.counted {
+            program.in_flight.leave()
+        } else {
+            program.blocks[..self.blocks].iter().for_each(|block| block.leave());
+            true
+        };
+        if is_last {
+            // SAFETY: the pointer is that of an `Arc` of which `enter` forgot a handle.
+            drop(unsafe { Arc::from_raw(self.program.as_ptr()) });
         }
     }
 }

@@ -86,7 +86,9 @@ impl Queue {
         self.state.failure()
     }
 
-    /// Waits until nothing is unfinished. What others go on submitting meanwhile is waited for, too.
+    /// Waits until nothing is unfinished, for at most `timeout`; everything submitted before the call is complete then. What others go on
+    /// submitting meanwhile is waited for, too, and nothing holds them up: if they always have something in flight, this may end with the
+    /// time-out although what was submitted before is complete. To wait for certain work, wait for its tokens.
     ///
     /// # Errors
     /// [`crate::Error::Timeout`], or [`crate::Error::Failed`] if something will never be complete.
@@ -94,11 +96,12 @@ impl Queue {
         self.state.drain(timeout)
     }
 
-    /// As [`Queue::drain`], then gives the queue another CU mask. What others submit in between may run under either mask. This is what the rest of the library
-    /// avoids: an ioctl that takes longer than many kernels (55 us at worst on an MI50) and stops the queue, or all queues, meanwhile.
+    /// As [`Queue::drain`], then gives the queue another CU mask. What others submit meanwhile may run under either mask, and while they always
+    /// have something in flight it may come to none: let them pause. This is what the rest of the library avoids: an ioctl that takes longer than many kernels (55 us at worst on an MI50) and stops the queue, or all queues, meanwhile.
     ///
     /// # Errors
-    /// As [`Queue::drain`]; [`crate::Error::WrongAgent`] for another GPU's mask, [`crate::Error::Hsa`] if ROCr refuses it.
+    /// The mask is the old one then. As [`Queue::drain`]; [`crate::Error::WrongAgent`] for another GPU's mask, [`crate::Error::Hsa`] if ROCr
+    /// refuses it.
     pub fn remask(&self, mask: &CuMask, timeout: Duration) -> Result<()> {
         let parts = self.state.parts();
         check_mask(&parts.agent, mask)?;

@@ -17,7 +17,7 @@ use crate::hold::Kernargs;
 use crate::kernarg_ring::KernargRing;
 use crate::packet_ring::PacketRing;
 use crate::port::HsaPort;
-use crate::program::{Plan, Program};
+use crate::program::{Assembly, Program};
 use crate::queue::{Queue, check_mask, set_mask};
 use crate::queue_state::{Parts, QueueState};
 use crate::ring::Ring;
@@ -234,7 +234,7 @@ fn parts(
     owned: bool,
 ) -> Result<Parts> {
     Ok(Parts {
-        empty: Arc::new(Program::new(&options.agent, std::iter::empty(), Plan::default())?),
+        empty: Arc::new(Program::new(&options.agent, std::iter::empty(), Assembly::default())?),
         agent: options.agent,
         label: options.label,
         mask: Mutex::new(options.mask),

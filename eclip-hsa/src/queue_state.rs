@@ -14,7 +14,7 @@ use crate::agent::Agent;
 use crate::clock::SharedClock;
 use crate::counts::{Counters, PacketCounts};
 use crate::cu_mask::CuMask;
-use crate::depend::{Clock, Stamp};
+use crate::depend::{Clock, NOTHING, Stamp};
 use crate::error::{Error, Failure, Result};
 use crate::failures::{Failures, Unharmed};
 use crate::fault::FaultCell;
@@ -131,7 +131,22 @@ impl QueueState {
 
     /// Packets that were submitted.
     pub(crate) fn packet_counts(&self) -> PacketCounts {
-        self.counters.read()
+        const TRIES: u32 = 100;
+        let PacketRing::Own(ring) = &self.ring else { return self.counters.read() };
+        let mut handed_out = ring.handed_out();
+        let mut tries = 0;
+        loop {
+            let mut counts = self.counters.read();
+            let now = ring.handed_out();
+            tries += 1;
+            // Both of the same moment, but for what is being submitted just then; however, nobody is held up by those who submit.
+            if now == handed_out || tries == TRIES {
+                // Where we alone write, what is not a barrier is a kernel: nobody needs to count it.
+                counts.kernels = now.saturating_sub(counts.barriers);
+                return counts;
+            }
+            handed_out = now;
+        }
     }
 
     pub(crate) fn flights(&self) -> &Flights<Signals, Hold> {
@@ -266,7 +281,8 @@ impl QueueState {
     /// Counts a submission.
     #[inline]
     pub(crate) fn count(&self, count: &PacketCounts) {
-        self.counters.add(count);
+        let kernels = if matches!(self.ring, PacketRing::Own(_)) { 0 } else { count.kernels };
+        self.counters.add(&PacketCounts { kernels, ..*count });
     }
 
     /// Notes a silent submission, or one with a signal, that was just submitted.
@@ -325,15 +341,15 @@ impl QueueState {
         let header = Header { kind, barrier: true, acquire: release, release };
         let fields = Barrier { completion_signal: signal.handle(), ..Default::default() };
         let packet = Packet::barrier(header, &fields);
-        self.ring.fill(index, 1, |slots| {
-            slots.body(0, &packet);
-            slots.first(0, packet.dwords()[0]);
-        });
+        let slots = self.ring.slots(index);
+        slots.body(0, &packet);
+        slots.first(0, packet.dwords()[0]);
         let position = self.lane.base + index;
         self.clock.raise_barrier(position + 1);
         let place = Place { start: position, end: position, proves: position };
         self.count(&PacketCounts { barriers: 1, barrier_bits: 1, ..Default::default() });
-        let ticket = claim.launch(place, false, &Clock::default());
+        let ticket = claim.launch(place, false, &NOTHING);
+        self.ring.publish(index, 1);
         self.note_marked(place, false);
         Ok(ticket)
     }

@@ -4,7 +4,7 @@
 //! are published level by level. Each queue's share ends with a barrier packet of its own, whose signal frees what the share uses; the last
 //! queue's waits for all others, and stands for the request. Any thread may replay; nobody waits with a lock held.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -267,6 +267,7 @@ pub(crate) fn try_submit(
     let submitted = send(request, lanes, &mut instance, queues, after, patches);
     request.put_back(instance);
     // What was lost meanwhile must not be overlooked, whether all of the request was submitted or some of what is in front of it.
+    fence(Ordering::SeqCst);
     lanes.iter().flatten().for_each(|lane| lane.queue.note_waiting(failures));
     submitted
 }
@@ -324,8 +325,7 @@ fn open<'a>(request: &Request, number: usize, queue: &'a Arc<QueueState>, front:
     let last = number == request.recorded.last;
     let visibility = if last { Visibility::System } else { Visibility::Agent };
     claim.cargo(|hold| {
-        owner.enter(visibility)?;
-        hold.program = Some(owner.clone());
+        hold.program = Some(owner.enter(visibility)?);
         Ok::<_, Error>(())
     })?;
     Ok(Lane {

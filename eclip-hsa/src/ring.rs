@@ -10,7 +10,7 @@
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use crate::packet::{PACKET_DWORDS, Packet};
-use crate::prefix::Prefix;
+use crate::prefix::{Front, Marks};
 
 /// The device's side of a ring: its memory, its indices and its doorbell. A trait so that the ring is tested without a device.
 pub(crate) trait Port {
@@ -40,9 +40,10 @@ pub(crate) trait Port {
     }
     /// Writes dword 0 of a slot with release order: the packet is valid from then on.
     fn write_first(&self, slot: u32, dword: u32);
-    /// Raises `write_dispatch_id` to `index` with release order, unless it is already there or beyond. `from` is where it
-    /// probably is.
-    fn raise_write_index(&self, from: u64, index: u64);
+    /// `write_dispatch_id`, with acquire order.
+    fn write_index(&self) -> u64;
+    /// Moves `write_dispatch_id` from `from` to `to` with acquire and release order; otherwise returns where it is.
+    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64>;
     /// Rings the doorbell for the packet at `last`, after the write index.
     fn ring_doorbell(&self, last: u64);
 }
@@ -60,9 +61,12 @@ pub(crate) struct Ring<P> {
     port: P,
     /// Slots handed to producers, which the device never sees, and slots promised: see [`Taken`].
     taken: AtomicU64,
+    /// The first index.
+    begin: u64,
     /// A value that the read index has reached; saves reading the real one, which lies in memory that the device writes.
     known_read: AtomicU64,
-    ready: Prefix,
+    /// Finished ranges that are not published yet.
+    ready: Marks,
 }
 
 /// One word: the index of the next free slot, of which the low 44 bits are kept, and in the low 20 bits how many slots beyond it are
@@ -97,8 +101,9 @@ impl<P: Port> Ring<P> {
         Self {
             port,
             taken: AtomicU64::new(Taken::new(start, 0).0),
+            begin: start,
             known_read: AtomicU64::new(start),
-            ready: Prefix::new(size as usize, start),
+            ready: Marks::new(size as usize, start),
         }
     }
 
@@ -112,10 +117,17 @@ impl<P: Port> Ring<P> {
         self.port.size()
     }
 
+    /// Slots that producers were given so far.
+    pub(crate) fn handed_out(&self) -> u64 {
+        // Relaxed, both: a count, and any index that is near.
+        let taken = Taken(self.taken.load(Ordering::Relaxed));
+        taken.next(self.known_read.load(Ordering::Relaxed)) - self.begin
+    }
+
     /// Index of the first packet that is not published yet.
     #[cfg(test)]
     pub(crate) fn published(&self) -> u64 {
-        self.ready.reached()
+        self.port.write_index()
     }
 
     /// Writes `packets` into consecutive slots and returns the index of the first. They are published now if no earlier
@@ -132,15 +144,25 @@ impl<P: Port> Ring<P> {
         Ok(start)
     }
 
-    /// Lets `write` write the `count` slots from `start` on, which belong to the caller: all bodies, then all first dwords. Then publishes what
-    /// is complete.
+    /// Slots from `start` on, which belong to the caller, to be written: all bodies, then all first dwords.
     #[inline]
-    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
-        write(&Slots { port: &self.port, start, mask: u64::from(self.size() - 1) });
-        if let Some((from, published)) = self.ready.finish(start, start + count) {
-            self.port.raise_write_index(from, published);
+    pub(crate) fn slots(&self, start: u64) -> Slots<'_, P> {
+        Slots::of(&self.port, start)
+    }
+
+    /// The caller's slots are written: publishes what is complete, with a sequentially consistent fence ([`Marks::finish`]).
+    #[inline]
+    pub(crate) fn publish(&self, start: u64, count: u64) {
+        if let Some((_, published)) = self.ready.finish(&WriteIndex(&self.port), start, start + count) {
             self.port.ring_doorbell(published - 1);
         }
+    }
+
+    /// [`Ring::slots`] and [`Ring::publish`].
+    #[inline]
+    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
+        write(&self.slots(start));
+        self.publish(start, count);
     }
 
     /// Takes `count` consecutive slots, to be filled.
@@ -195,7 +217,7 @@ impl<P: Port> Ring<P> {
                 }
             }
             // Release: pairs with the acquire in `reserve_promised`, whose slots are free because of what was found here. Otherwise the
-            // counter only hands out ranges; what is written to them is ordered by `Prefix`.
+            // counter only hands out ranges; what is written to them is ordered by `Marks`.
             match self.taken.compare_exchange_weak(
                 taken.0,
                 Taken::new(start + now, taken.promised() + later).0,
@@ -206,6 +228,21 @@ impl<P: Port> Ring<P> {
                 Err(current) => taken = Taken(current),
             }
         }
+    }
+}
+
+/// How far packets are published: the packet processor's own index is the front.
+struct WriteIndex<'a, P>(&'a P);
+
+impl<P: Port> Front for WriteIndex<'_, P> {
+    #[inline]
+    fn get(&self) -> u64 {
+        self.0.write_index()
+    }
+
+    #[inline]
+    fn advance(&self, from: u64, to: u64) -> bool {
+        self.0.move_write_index(from, to).is_ok()
     }
 }
 
@@ -316,8 +353,11 @@ mod tests {
         fn write_first(&self, slot: u32, dword: u32) {
             self.slots[slot as usize][0].store(dword, Ordering::Release);
         }
-        fn raise_write_index(&self, _from: u64, index: u64) {
-            self.write.fetch_max(index, Ordering::Release);
+        fn write_index(&self) -> u64 {
+            self.write.load(Ordering::Acquire)
+        }
+        fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
+            self.write.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).map(drop)
         }
         fn ring_doorbell(&self, _last: u64) {
             self.doorbells.fetch_add(1, Ordering::Relaxed);
@@ -361,8 +401,12 @@ mod tests {
         fn write_first(&self, slot: u32, _dword: u32) {
             self.note(format!("first {slot}"));
         }
-        fn raise_write_index(&self, _from: u64, index: u64) {
-            self.note(format!("write index {index}"));
+        fn write_index(&self) -> u64 {
+            0
+        }
+        fn move_write_index(&self, _from: u64, to: u64) -> Result<(), u64> {
+            self.note(format!("write index {to}"));
+            Ok(())
         }
         fn ring_doorbell(&self, last: u64) {
             self.note(format!("doorbell {last}"));

@@ -12,6 +12,60 @@
 //! instead (and nothing if the packet before is complete). While it is unresolved it still holds up what the others submit behind
 //! it: a default queue for each worker is better where the hardware has queues to spare.
 //!
+//! Where packets go, what keeps them behind each other and what is counted is decided in one place for the router and for the
+//! safe API: a [`crate::Worker`] that submits the same kernels takes the same queues with the same barriers, and counts the same.
+//!
+//! ```
+//! use eclip_hsa::packet::{Header, KernelDispatch, Packet, PacketKind};
+//! use eclip_hsa::route::{Boundaries, CallerSignals, Router, Signals, Table};
+//! use eclip_hsa::{Plan, Policy};
+//!
+//! /// What the owner of the queues does with HSA's signals. Here nothing is ever complete.
+//! struct Numbers(u64);
+//! impl Signals for Numbers {
+//!     fn is_complete(&mut self, _handle: u64) -> bool {
+//!         false
+//!     }
+//!     fn fresh(&mut self) -> Option<u64> {
+//!         self.0 += 1;
+//!         Some(self.0)
+//!     }
+//!     fn recycle(&mut self, _handle: u64) {}
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let text = r#"
+//! # version = 1
+//! # device = { isa = "gfx906", shader_engines = 4, cus_per_sh = [15, 15, 15, 15] }
+//! # queue = [{ label = "narrow", mask = "0x111111111111111" }, { label = "all" }]
+//! # [[worker]]
+//! # name = "W1"
+//! # default = "all"
+//! # kernels = [
+//! #   { index = 0, kernel = "matmul", queue = "all" },
+//! #   { index = 1, kernel = "bias", queue = "narrow" },
+//! # ]
+//! # "#;
+//! // The plan sends matmul to queue 1 ("all") and bias to queue 0 ("narrow").
+//! let table = Table::new(&Plan::parse("example", text)?, "W1", Policy::Eclip)?;
+//! let [matmul, bias] = ["matmul", "bias"].map(|name| table.name(name));
+//! let mut router = Router::new(table.into(), |_queue| false, CallerSignals::Opaque, Boundaries::ByCount);
+//! let mut signals = Numbers(0);
+//! // As HIP wrote it.
+//! let kernel = Packet::kernel_dispatch(Header::new(PacketKind::KernelDispatch), &KernelDispatch::default());
+//! let mut written = Vec::new();
+//! for name in [matmul, bias] {
+//!     let routed = router.route(kernel, name, &mut signals)?;
+//!     // Each goes into the ring of its queue, in this order.
+//!     written.extend(routed.packets().iter().map(|(queue, packet)| (*queue, packet.header().unwrap().kind)));
+//! }
+//! let [kernel, barrier] = [PacketKind::KernelDispatch, PacketKind::BarrierAnd];
+//! assert_eq!(written, [(1, kernel), (0, barrier), (0, kernel)]);
+//! assert_eq!((router.last_request().switches, router.last_request().barriers), (1, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Signals
 //! A packet whose successor may be on another queue needs a completion signal: one without gets a fresh one from [`Signals`],
 //! which comes back when no packet that names it can be unprocessed. A packet that has its own keeps it. Whether a dependency may
@@ -29,6 +83,7 @@ use std::sync::Arc;
 use crate::packet::{Barrier, FenceScope, Header, Packet, PacketKind};
 use crate::policy::Remask;
 
+mod core;
 mod counters;
 mod table;
 #[cfg(test)]
@@ -39,13 +94,13 @@ pub use counters::Counters;
 pub use table::{KernelName, Table};
 pub use tracker::Boundaries;
 
-pub(crate) use tracker::Tracker;
+pub(crate) use self::core::{Behind, Core};
 
 /// Completion signals of the queues' owner.
 pub trait Signals {
     /// Whether the signal's counter is zero: the packet that decrements it is complete, and what it released is visible to agents.
     fn is_complete(&mut self, handle: u64) -> bool;
-    /// A signal that nothing else uses, with the value 1; none if all are in use.
+    /// A signal that nothing else uses, with the value 1; none if all are in use. A handle of 0 is none, too.
     fn fresh(&mut self) -> Option<u64>;
     /// Takes back a signal that `fresh` gave: every packet that names it is complete.
     fn recycle(&mut self, handle: u64);
@@ -99,36 +154,6 @@ impl Routed {
     }
 }
 
-/// The packet before.
-#[derive(Clone, Copy, Debug)]
-struct Previous {
-    queue: usize,
-    done: Done,
-    number: u64,
-}
-
-/// How one learns that a packet is complete.
-#[derive(Clone, Copy, Debug)]
-enum Done {
-    /// When this signal is zero; dependencies may name it.
-    When(u64),
-    /// From no signal.
-    Unknown,
-    /// It is.
-    Already,
-}
-
-/// What keeps a packet behind the packet before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Nothing,
-    BarrierBit,
-    /// A barrier-AND on this signal.
-    Wait(u64),
-    /// A marker on this queue, and a barrier-AND on its signal.
-    Mark(usize),
-}
-
 impl Routed {
     fn push(&mut self, queue: usize, packet: Packet) {
         self.packets[self.len] = (queue, packet);
@@ -150,11 +175,10 @@ fn barrier(dependency: Option<u64>) -> Packet {
 /// Routes the packets of one worker. One thread at a time.
 #[derive(Debug)]
 pub struct Router {
-    tracker: Tracker,
-    /// By queue of the plan.
-    shared: Box<[bool]>,
+    core: Core,
     caller: CallerSignals,
-    previous: Option<Previous>,
+    /// Signal of the packet before, or of the marker behind it.
+    signal: Option<u64>,
     /// Packets routed so far: the worker's order.
     number: u64,
     /// Fresh signals in use, with the packet that decrements them, oldest first.
@@ -169,12 +193,10 @@ impl Router {
         caller: CallerSignals,
         boundaries: Boundaries,
     ) -> Self {
-        let shared = (0..table.queues()).map(shared).collect();
         Self {
-            tracker: Tracker::new(table, boundaries),
-            shared,
+            core: Core::new(table, shared, boundaries),
             caller,
-            previous: None,
+            signal: None,
             number: 0,
             lent: VecDeque::with_capacity(64),
         }
@@ -182,7 +204,7 @@ impl Router {
 
     /// The worker's table, to look kernel names up.
     pub fn table(&self) -> &Table {
-        &self.tracker.table
+        &self.core.tracker.table
     }
 
     /// Routes one packet. `name` is the kernel's, or [`KernelName::ANY`] if only its place in the request is known.
@@ -197,43 +219,40 @@ impl Router {
     ) -> Result<Routed, RouteError> {
         let header = packet.header().filter(|header| header.kind != PacketKind::Invalid);
         let mut header = header.ok_or(RouteError::Header(packet.dwords()[0] as u16))?;
-        let step = (header.kind == PacketKind::KernelDispatch).then(|| self.tracker.peek(name));
-        let queue = match (&step, self.previous) {
-            (Some(step), _) => step.placement.queue,
-            (None, Some(previous)) => previous.queue,
-            (None, None) => self.tracker.table.unknown().queue,
-        };
-        let next = match step {
-            Some(_) => self.tracker.expected_after_next(),
-            None => self.tracker.expected(),
-        };
+        let kernel = header.kind == PacketKind::KernelDispatch;
+        let step = |core: &Core| if kernel { core.kernel(name) } else { core.other() };
+        let mut next = step(&self.core);
+        let queue = next.placement.queue;
         let mut out = Routed {
             packets: [(queue, packet); 3],
             len: 0,
-            remask: step.and_then(|step| step.placement.remask),
-            request: self.tracker.number(),
+            remask: next.placement.remask,
+            request: self.core.tracker.number(),
             ends_request: false,
         };
 
-        let order = self.order(queue, signals);
-        let moved = self.previous.is_some_and(|previous| previous.queue != queue);
-        header.barrier = order == Order::BarrierBit;
-        match order {
-            Order::BarrierBit | Order::Nothing => {}
-            Order::Wait(signal) => out.push(queue, barrier(Some(signal))),
-            Order::Mark(behind) => {
-                let marker = self.fresh(signals).ok_or(RouteError::NoSignal)?;
-                let mut packet = barrier(None);
-                packet.set_completion_signal(marker);
-                out.push(behind, packet);
-                out.push(queue, barrier(Some(marker)));
-                self.lent.push_back((self.number - 1, marker));
-            }
+        header.barrier = next.behind == Behind::Bit;
+        let mut waited = false;
+        if let Behind::Marker(behind) = next.behind {
+            let marker = self.fresh(signals).ok_or(RouteError::NoSignal)?;
+            let mut packet = barrier(None);
+            packet.set_completion_signal(marker);
+            out.push(behind, packet);
+            self.lent.push_back((self.number - 1, marker));
+            self.signal = Some(marker);
+            self.core.marked();
+            next = step(&self.core);
+            waited = true;
+        } else if next.behind == Behind::Signal {
+            waited = !self.is_complete(signals);
         }
-        if moved {
+        if waited {
+            out.push(queue, barrier(self.signal));
+        }
+        if next.moved {
             header.acquire = header.acquire.max(FenceScope::Agent);
         }
-        if step.is_some() && self.tracker.table.switches() {
+        if kernel && self.core.tracker.table.switches() {
             header.release = header.release.max(FenceScope::Agent);
         }
         let mut packet = packet;
@@ -245,7 +264,7 @@ impl Router {
         );
         let signal = match own {
             // Without one, a marker follows if it comes to that.
-            0 if may_lend && (next != Some(queue) || self.shared[queue]) => self.fresh(signals),
+            0 if may_lend && next.tells => self.fresh(signals),
             own => Some(own).filter(|own| *own != 0 && self.caller == CallerSignals::OnePerPacket),
         };
         if let Some(handle) = signal.filter(|_| own == 0) {
@@ -253,46 +272,29 @@ impl Router {
             self.lent.push_back((self.number, handle));
         }
         out.push(queue, packet);
-        let done = signal.map_or(Done::Unknown, Done::When);
-        self.previous = Some(Previous { queue, done, number: self.number });
+        self.signal = signal;
         self.number += 1;
-
-        let counters = &mut self.tracker.request;
-        counters.passed += u64::from(step.is_none());
-        counters.barriers += u64::from(matches!(order, Order::Wait(_) | Order::Mark(_)));
-        counters.elisions += u64::from(moved && order == Order::Nothing);
-        counters.markers += u64::from(matches!(order, Order::Mark(_)));
-        if let Some(step) = step {
-            out.ends_request = self.tracker.commit(name, step);
-        }
+        out.ends_request = self.core.submitted(next, signal.is_some(), waited);
         Ok(out)
     }
 
-    /// What keeps a packet for `queue` behind the packet before.
-    fn order(&mut self, queue: usize, signals: &mut impl Signals) -> Order {
-        let Some(previous) = self.previous else { return Order::Nothing };
-        let same = previous.queue == queue;
-        if same && !self.shared[queue] {
-            return Order::BarrierBit;
+    /// Whether the packet before is complete, by its signal. What it and earlier ones needed comes back then.
+    fn is_complete(&mut self, signals: &mut impl Signals) -> bool {
+        let complete = self.signal.is_some_and(|signal| signals.is_complete(signal));
+        if complete {
+            self.reclaim(self.number - 1, signals);
         }
-        match previous.done {
-            Done::When(signal) if signals.is_complete(signal) => {
-                self.reclaim(previous.number, signals);
-                Order::Nothing
-            }
-            Done::When(signal) => Order::Wait(signal),
-            Done::Already => Order::Nothing,
-            Done::Unknown if same => Order::BarrierBit,
-            Done::Unknown => Order::Mark(previous.queue),
-        }
+        complete
     }
 
     /// A fresh signal; looks for returned ones if there is none.
     fn fresh(&mut self, signals: &mut impl Signals) -> Option<u64> {
-        signals.fresh().or_else(|| {
+        // 0 is AQL's word for no signal: a barrier that named it would wait for nothing.
+        let next = |signals: &mut _| Signals::fresh(signals).filter(|handle| *handle != 0);
+        next(signals).or_else(|| {
             let newest = self.lent.iter().rev().find(|(_, handle)| signals.is_complete(*handle)).copied();
             self.reclaim(newest?.0, signals);
-            signals.fresh()
+            next(signals)
         })
     }
 
@@ -307,33 +309,33 @@ impl Router {
 
     /// The next kernel is the first of a request.
     pub fn begin_request(&mut self) {
-        self.tracker.begin_request();
+        self.core.tracker.begin_request();
     }
 
-    /// The request in progress is over: its counters.
+    /// The request in progress is over: its counters. Without a kernel there was none, and these are those of the one before.
     pub fn end_request(&mut self) -> &Counters {
-        self.tracker.end_request()
+        self.core.tracker.end_request()
     }
 
     /// Counters of the request that ended last.
     pub fn last_request(&self) -> &Counters {
-        &self.tracker.finished
+        &self.core.tracker.finished
     }
 
     /// Counters of everything routed so far.
     pub fn total(&self) -> Counters {
-        self.tracker.total()
+        self.core.tracker.total()
     }
 
     /// Adds the execution time of a kernel, once it is known, to the counters of its request ([`Routed::request`]; the one in
-    /// progress and the one before are kept) and of the worker.
+    /// progress and the one before are kept) and of the worker. Of a queue that the plan does not have, nothing is added.
     pub fn record_time(&mut self, request: u64, queue: usize, ns: u64) {
-        self.tracker.record_time(request, queue, ns);
+        self.core.tracker.record_time(request, queue, ns);
     }
 
     /// Gives back all signals. Everything that was routed must be complete.
     pub fn idle(&mut self, signals: &mut impl Signals) {
-        self.previous = self.previous.map(|previous| Previous { done: Done::Already, ..previous });
+        self.core.idle();
         self.lent.drain(..).for_each(|(_, handle)| signals.recycle(handle));
     }
 }

@@ -4,13 +4,19 @@
 //! A [`Worker`] is an in-order stream as its user sees it: every kernel begins after the one before has ended and sees what it
 //! wrote. Underneath, each kernel is looked up ([`crate::route::Table`]) and goes to the queue that the [`Policy`] takes from the
 //! [`Plan`]. A barrier-AND packet goes in front only if the kernel before went to another queue and is not complete. On the same queue
-//! the barrier bit orders them; kernels whose successor is planned for the same queue get no completion signal.
+//! the barrier bit orders them; kernels whose successor is planned for the same queue get no completion signal. All this is decided, and
+//! counted, by the code that decides for [`crate::route::Router`]: a worker only carries it out with groups and tokens instead of packets
+//! and signals.
+//!
+//! # Requests
+//! A plan is of one request, which a worker repeats. [`Worker::begin_request`] says where one begins, or [`Worker::count_requests`]
+//! once that the plan's number of kernels is one. Without either everything is one request, whose kernels beyond the plan's are unknown.
 //!
 //! # Threads
 //! A worker belongs to one thread at a time and can be sent to another. Workers share nothing but the queues, so none waits for
-//! another's lock. A queue that several workers use (as a rule the unmasked default) makes false dependencies: a barrier bit
-//! there waits for the other workers' kernels too, and a barrier-AND holds up what they submit behind it. The barrier bit is left out
-//! where the worker's own kernel before is complete, and no more can be done: give each worker a default queue of its own while the
+//! another's lock. A queue that several workers use (as a rule the unmasked default) makes false dependencies. A barrier bit there would
+//! wait for the other workers' kernels too, so a barrier-AND on the worker's own kernel before takes its place, unless that is
+//! complete. While it waits, it holds up what the others submit behind it: give each worker a default queue of its own while the
 //! hardware has queues to spare.
 //!
 //! # Cost
@@ -47,7 +53,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::cu_mask::{CuMask, MaskRules};
 use crate::error::{Error, Result};
-use crate::plan::{Plan, PlanProblem, PoolDescription};
+use crate::plan::{Difference, Plan, PlanProblem, PoolDescription};
 use crate::policy::{Placement, Policy, Remask};
 use crate::pool::{Pool, PoolBuilder};
 use crate::route::Table;
@@ -93,7 +99,8 @@ impl fmt::Debug for Shared {
 }
 
 impl Scheduler {
-    /// A scheduler for a pool. The plan must be for it: see [`Plan::check`]. Queues that the policy does not use may be missing.
+    /// A scheduler for a pool. The plan must be for it: see [`Plan::check`]. Queues that the policy does not use may be missing, and under
+    /// [`Policy::KwIoctl`], which sets masks itself, those of its queues may be any.
     ///
     /// # Errors
     /// [`Error::Plan`] with every difference between plan and pool, or with what the policy needs and the plan does not say;
@@ -102,7 +109,11 @@ impl Scheduler {
         let tables = tables(plan, policy)?;
         let needed = |queue: usize| tables.iter().any(|table| table.uses(queue));
         let description = PoolDescription::of(&pool)?;
-        let differences = plan.check_queues(&description, needed);
+        let mut differences = plan.check_queues(&description, needed);
+        if policy == Policy::KwIoctl {
+            // It sets the mask of its queues before every kernel, so that they may have any.
+            differences.retain(|difference| !matches!(difference, Difference::Mask { .. }));
+        }
         if !differences.is_empty() {
             return Err(plan.error(&[], PlanProblem::Pool(differences)).into());
         }
@@ -133,8 +144,12 @@ impl Scheduler {
     /// A pool with the queues of the plan that the policy uses, to be built.
     ///
     /// # Errors
-    /// [`Error::Plan`] if the plan does not say what the policy needs; [`Error::Mask`] if the GPU is another.
+    /// [`Error::Plan`] if the plan does not say what the policy needs, or was made for another GPU.
     pub fn pool(agent: &Agent, plan: &Plan, policy: Policy) -> Result<PoolBuilder> {
+        let differences = plan.check_queues(&describe(agent)?, |_| false);
+        if !differences.is_empty() {
+            return Err(plan.error(&[], PlanProblem::Pool(differences)).into());
+        }
         let tables = tables(plan, policy)?;
         let mut builder = Pool::builder(agent);
         for (index, queue) in plan.document().queues.iter().enumerate() {
@@ -231,13 +246,18 @@ impl PoolDescription {
     /// # Errors
     /// [`Error::Invalid`] if the driver does not describe the GPU.
     pub fn of(pool: &Pool) -> Result<Self> {
-        let agent = pool.agent();
-        let isa = agent.isa().ok_or_else(|| Error::Invalid(format!("{agent} has no instruction set")))?;
-        Ok(Self {
-            product: agent.product().to_owned(),
-            isa: isa.clone(),
-            topology: (**agent.topology()?).clone(),
-            queues: pool.queues().iter().map(|queue| (queue.label().to_owned(), queue.mask())).collect(),
-        })
+        let queues = pool.queues().iter().map(|queue| (queue.label().to_owned(), queue.mask())).collect();
+        Ok(Self { queues, ..describe(pool.agent())? })
     }
+}
+
+/// A pool without queues on this GPU.
+fn describe(agent: &Agent) -> Result<PoolDescription> {
+    let isa = agent.isa().ok_or_else(|| Error::Invalid(format!("{agent} has no instruction set")))?;
+    Ok(PoolDescription {
+        product: agent.product().to_owned(),
+        isa: isa.clone(),
+        topology: (**agent.topology()?).clone(),
+        queues: Vec::new(),
+    })
 }

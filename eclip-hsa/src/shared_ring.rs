@@ -7,20 +7,12 @@
 
 use crate::ring::{Port, Refused, Slots};
 
-/// A ring whose write index is shared.
-pub(crate) trait SharedPort: Port {
-    /// `write_dispatch_id`.
-    fn write_index(&self) -> u64;
-    /// Moves the write index from `from` to `to`; otherwise returns where it is.
-    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64>;
-}
-
 /// See the module's text.
 pub(crate) struct SharedRing<P> {
     port: P,
 }
 
-impl<P: SharedPort> SharedRing<P> {
+impl<P: Port> SharedRing<P> {
     pub(crate) fn new(port: P) -> Self {
         Self { port }
     }
@@ -48,9 +40,13 @@ impl<P: SharedPort> SharedRing<P> {
         }
     }
 
-    /// Lets `write` write the slots, then rings the doorbell.
-    pub(crate) fn fill(&self, start: u64, count: u64, write: impl FnOnce(&Slots<'_, P>)) {
-        write(&Slots::of(&self.port, start));
+    /// Reserved slots from `start` on: all bodies are written, then all first dwords, with which the device may take them.
+    pub(crate) fn slots(&self, start: u64) -> Slots<'_, P> {
+        Slots::of(&self.port, start)
+    }
+
+    /// Rings the doorbell for slots that were written.
+    pub(crate) fn publish(&self, start: u64, count: u64) {
         self.port.ring_doorbell(start + count - 1);
     }
 }
@@ -79,15 +75,9 @@ mod tests {
         fn write_first(&self, slot: u32, dword: u32) {
             self.first[slot as usize].store(dword, Ordering::Release);
         }
-        fn raise_write_index(&self, _from: u64, _index: u64) {
-            unreachable!("a shared ring moves the write index when it reserves");
-        }
         fn ring_doorbell(&self, last: u64) {
             self.rung.store(last, Ordering::Release);
         }
-    }
-
-    impl SharedPort for Fake {
         fn write_index(&self) -> u64 {
             self.write.load(Ordering::Relaxed)
         }
@@ -105,7 +95,8 @@ mod tests {
         assert_eq!((ring.reserve(2), ring.reserve(5)), (Err(Refused::Full), Err(Refused::TooLarge)));
         assert_eq!(ring.port.write.load(Ordering::Relaxed), 3);
         let packet = Packet::from_dwords([0x1503; PACKET_DWORDS]);
-        ring.fill(1, 2, |slots| [0, 1].map(|at| slots.first(at, packet.dwords()[0])).into_iter().collect());
+        [0, 1].into_iter().for_each(|at| ring.slots(1).first(at, packet.dwords()[0]));
+        ring.publish(1, 2);
         let firsts = ring.port.first.each_ref().map(|first| first.load(Ordering::Relaxed));
         assert_eq!((firsts, ring.port.rung.load(Ordering::Relaxed)), ([0, 0x1503, 0x1503, 0], 2));
         ring.port.read.store(3, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use crate::packet_ring::PacketRing;
 use crate::patch::Patch;
 use crate::pin::Wait;
 use crate::plain;
-use crate::program::{Entered, Program};
+use crate::program::Program;
 use crate::queue_state::QueueState;
 use crate::signal::{TimeCell, Use};
 use crate::token::Token;
@@ -35,6 +35,8 @@ pub(crate) struct Order<'a> {
     pub(crate) notify: Option<ForeignSignal>,
     pub(crate) patches: &'a [Patch],
     pub(crate) visibility: Visibility,
+    /// Waits for work of its own queue, too, by its signal: the barrier bit would wait for everybody's.
+    pub(crate) by_signal: bool,
     /// Takes the number of dependencies that a barrier-AND had to name.
     pub(crate) waited: Option<&'a Cell<usize>>,
 }
@@ -48,6 +50,7 @@ impl<'a> Order<'a> {
             notify: None,
             patches: &[],
             visibility: Visibility::System,
+            by_signal: false,
             waited: None,
         }
     }
@@ -89,7 +92,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let mut claim = queue.claim()?;
     let (signals, hold) = claim.parts();
     // What locks the bus comes before what is written: a locked instruction waits for all writes in front of it.
-    let entered = Entered::new(program, order.visibility)?;
+    let entered = program.enter(order.visibility)?;
     let owner = queue.clone();
     let timed = parts.profiling && order.visibility != Visibility::Queue;
     if timed {
@@ -150,7 +153,7 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     let start = queue.reserve(count)?;
 
     // From here on nothing fails.
-    hold.program = Some(entered.keep());
+    hold.program = Some(entered);
     if let Some(signal) = signal {
         signal.arm(frame.signalling() as i64);
         if frame.first_signal != 0 {
@@ -159,7 +162,6 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     }
     let first = queue.lane().base + start;
     let entry = enter(barrier, first, &frame.extent());
-    queue.ring().fill(start, count, |slots| frame.write(slots, hold.waits()));
     if waits > 0
         && let Some(view) = &mut view
     {
@@ -181,7 +183,10 @@ pub(crate) fn try_submit(queue: &Arc<QueueState>, order: &Order<'_>) -> Result<T
     queue.count(&counts);
     let place = Place { start: first, end: entry.end, proves: entry.proves };
     let time = if timed { hold.more().time.clone() } else { None };
+    frame.write(&queue.ring().slots(start), hold.waits());
+    // Pending before it is published: publication is a full fence, which `note_waiting` counts on.
     let ticket = claim.launch(place, silent, view.as_ref().map_or(&NOTHING, |view| &view.clock));
+    queue.ring().publish(start, count);
     queue.note_marked(place, silent);
     if waits > 0 {
         queue.note_waiting(failures);
@@ -266,12 +271,16 @@ fn dependencies(
             ));
         }
         let ticket = token.ticket();
-        let dep = Dep { stamp: token.queue().stamp(ticket.place), pending: true, elsewhere };
+        let mut dep = Dep { stamp: token.queue().stamp(ticket.place), pending: true, elsewhere };
         let mut wait = None;
         if token.status()? == Status::Pending {
-            if own {
+            if own && !order.by_signal {
                 wait = Some(Wait { pin: None, signal: 0, dep });
             } else if let Some(pin) = token.pin()? {
+                if own {
+                    // No queue's number: its own work is what the barrier bit is for.
+                    dep.stamp.queue = u64::MAX;
+                }
                 let flights = token.queue().flights();
                 let signal = flights.signal(ticket.slot).handle();
                 wait = Some(Wait { pin: Some(pin), signal, dep });

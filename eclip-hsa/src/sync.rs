@@ -31,9 +31,10 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// A sequentially consistent fence that directly follows a `SeqCst` read-modify-write of the same thread. On x86-64 that
-/// instruction is locked, which is a full fence already (Intel SDM 3A, 9.2.5), so only the compiler is held back; together with `SeqCst` loads behind it
-/// the language's rules are kept as well.
+/// A sequentially consistent fence that directly follows a read-modify-write of the same thread, whatever its order and whether or not it
+/// changed anything. On x86-64 that instruction is locked, which is a full fence already (Intel SDM 3A, 9.2.5), so only the compiler is held
+/// back. There this rests on the processor's rules, for the language knows no fence that comes with a read-modify-write; loom and the other
+/// processors get the language's.
 #[inline]
 pub(crate) fn fence_after_rmw() {
     #[cfg(any(loom, not(target_arch = "x86_64")))]

@@ -14,19 +14,21 @@ use crate::sync::{Mutex, fence_after_rmw};
 pub(crate) struct InFlight(AtomicU32);
 
 impl InFlight {
-    /// One more submission is about to use the group's blocks: check each with [`Turn::check_free`] afterwards.
+    /// One more submission is about to use the group's blocks: check each with [`Turn::check_free`] afterwards. True for the first.
     #[inline]
-    pub(crate) fn enter(&self) {
+    pub(crate) fn enter(&self) -> bool {
         // SeqCst, with the fence: pairs with that in `Turn::take`, as the module's text says.
-        self.0.fetch_add(1, Ordering::SeqCst);
+        let before = self.0.fetch_add(1, Ordering::SeqCst);
         fence_after_rmw();
+        before == 0
     }
 
-    /// The submission is over.
+    /// The submission is over. True for the last.
     #[inline]
-    pub(crate) fn leave(&self) {
-        // Release: pairs with the load in `any`, so the host sees what the completed work wrote.
-        self.0.fetch_sub(1, Ordering::Release);
+    pub(crate) fn leave(&self) -> bool {
+        // Release: pairs with the load in `any`, so the host sees what the completed work wrote, and with the acquire here: the last
+        // one may free what the others have used.
+        self.0.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     fn any(&self) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod graph;
 pub mod storm;
+pub mod workers;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

@@ -1,99 +1,37 @@
 //! Queues and signals of somebody else's: how another runtime embeds the library.
 
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 use eclip_hsa::group::ForeignSignal;
 use eclip_hsa::{CuMask, Error, KernelGroup, Queue, Recording};
+use eclip_peers::neighbour::{self, Signal};
 use eclip_tests::{Gpu, PATIENCE, gpu};
-use hsa_sys::*;
+use hsa_sys::HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION;
 
 /// A queue as another runtime would make it.
-struct Theirs {
-    raw: *mut hsa_queue_t,
-    hsa: Hsa,
+fn theirs(gpu: &Gpu) -> neighbour::Queue {
+    neighbour::Queue::new(gpu.agent.runtime().hsa(), gpu.agent.handle(), 256).unwrap()
 }
 
-impl Theirs {
-    fn new(gpu: &Gpu) -> Self {
-        let hsa = gpu.agent.runtime().hsa().clone();
-        let mut raw = null_mut();
-        // SAFETY: no callback; `raw` is written on success.
-        let status = unsafe {
-            (hsa.hsa_queue_create)(
-                gpu.agent.handle(),
-                256,
-                HSA_QUEUE_TYPE_MULTI,
-                None,
-                null_mut(),
-                u32::MAX,
-                u32::MAX,
-                &raw mut raw,
-            )
-        };
-        assert_eq!(status, HSA_STATUS_SUCCESS);
-        Self { raw, hsa }
-    }
-
-    /// What an HSA program does for a barrier packet without dependencies.
-    fn barrier(&self, completion: hsa_signal_t) {
-        // SAFETY: the queue is alive; the slot is reserved with the index function, and written when it is free.
-        unsafe {
-            let index = (self.hsa.hsa_queue_add_write_index_screlease)(self.raw, 1);
-            while index - (self.hsa.hsa_queue_load_read_index_scacquire)(self.raw)
-                >= u64::from((*self.raw).size)
-            {
-                std::thread::yield_now();
-            }
-            let slot = (*self.raw).base_address.cast::<hsa_barrier_and_packet_t>();
-            let slot = slot.add(index as usize % (*self.raw).size as usize);
-            slot.cast::<u8>().add(4).write_bytes(0, 60);
-            (&raw mut (*slot).completion_signal).write(completion);
-            (*slot.cast::<std::sync::atomic::AtomicU32>())
-                .store(0x1503, std::sync::atomic::Ordering::Release);
-            (self.hsa.hsa_signal_store_screlease)((*self.raw).doorbell_signal, index as i64);
-        }
-    }
-}
-
-impl Drop for Theirs {
-    fn drop(&mut self) {
-        // SAFETY: the queue is ours and nobody uses it any more.
-        unsafe { (self.hsa.hsa_queue_destroy)(self.raw) };
-    }
-}
-
-fn signal(gpu: &Gpu, value: i64) -> hsa_signal_t {
-    let mut signal = hsa_signal_t { handle: 0 };
-    // SAFETY: no consumers are listed.
-    let status = unsafe { (gpu.agent.runtime().hsa().hsa_signal_create)(value, 0, null(), &raw mut signal) };
-    assert_eq!(status, HSA_STATUS_SUCCESS);
-    signal
-}
-
-fn value(gpu: &Gpu, signal: hsa_signal_t) -> i64 {
-    // SAFETY: the signal is alive.
-    unsafe { (gpu.agent.runtime().hsa().hsa_signal_load_scacquire)(signal) }
+fn signal(gpu: &Gpu, value: i64) -> Signal {
+    Signal::new(gpu.agent.runtime().hsa(), value).unwrap()
 }
 
 #[test]
 fn two_owners_share_a_queue() {
     let gpu = gpu();
-    let theirs = Theirs::new(&gpu);
+    let theirs = theirs(&gpu);
     let increment = gpu.module("vector").kernel("increment").unwrap();
     let counters = gpu.agent.alloc_host::<u32>(64).unwrap();
     let group =
         KernelGroup::of(increment.dispatch([64, 1, 1], [64, 1, 1]).arg(&counters).arg(64u32)).unwrap();
     // SAFETY: the queue is a live multi-producer queue of this GPU, whose other producer uses the index functions; it outlives `ours`.
-    let ours = unsafe { Queue::builder(&gpu.agent).label("adopted").adopt(theirs.raw) }.unwrap();
+    let ours = unsafe { Queue::builder(&gpu.agent).label("adopted").adopt(theirs.raw()) }.unwrap();
     let other = gpu.queue();
     let done = signal(&gpu, 500);
     std::thread::scope(|scope| {
-        let theirs = &theirs as *const Theirs as usize;
-        scope.spawn(move || {
-            // SAFETY: it lives until the scope ends, and its functions may be called from any thread.
-            let theirs = unsafe { &*(theirs as *const Theirs) };
-            (0..500).for_each(|_| theirs.barrier(done));
-        });
+        let (theirs, done) = (&theirs, &done);
+        scope.spawn(move || (0..500).for_each(|_| theirs.barrier(None, done)));
         let mut last = None;
         for round in 0..300 {
             let queue = if round % 3 == 0 { &other } else { &ours };
@@ -103,12 +41,8 @@ fn two_owners_share_a_queue() {
     });
     assert_eq!(*counters.map().unwrap(), [300; 64]);
     drop(ours);
-    theirs.barrier(done);
-    let begin = std::time::Instant::now();
-    while value(&gpu, done) != -1 && begin.elapsed() < PATIENCE {
-        std::thread::yield_now();
-    }
-    assert_eq!(value(&gpu, done), -1, "their packets ran, and the queue is alive without us");
+    theirs.barrier(None, &done);
+    assert!(done.becomes(-1, PATIENCE), "their packets ran, and the queue is alive without us");
 }
 
 #[test]
@@ -121,19 +55,16 @@ fn foreign_signals_hold_work_up_and_are_told_of_its_end() {
         KernelGroup::of(fill.dispatch([64, 1, 1], [64, 1, 1]).arg(&out).arg(5u32).arg(64u32)).unwrap();
     let (gate, told) = (signal(&gpu, 1), signal(&gpu, 1));
     // SAFETY: both signals live longer than the work; the gate is opened once.
-    let [gate_of, told_of] = [gate, told].map(|signal| unsafe { ForeignSignal::new(&gpu.agent, signal) });
+    let [gate_of, told_of] =
+        [&gate, &told].map(|signal| unsafe { ForeignSignal::new(&gpu.agent, signal.raw()) });
     let token = group.on(&queue).after_signals(&[gate_of, gate_of]).notify(told_of).submit(PATIENCE).unwrap();
     assert!(token.wait_timeout(std::time::Duration::from_millis(30)).is_err());
-    assert_eq!((value(&gpu, told), queue.packet_counts().barriers), (1, 2));
-    // SAFETY: the signal is alive.
-    unsafe { (gpu.agent.runtime().hsa().hsa_signal_store_screlease)(gate, 0) };
+    assert_eq!((told.value(), queue.packet_counts().barriers), (1, 2));
+    gate.set(0);
     token.wait_timeout(PATIENCE).unwrap();
     queue.drain(PATIENCE).unwrap();
-    let begin = std::time::Instant::now();
-    while value(&gpu, told) != 0 && begin.elapsed() < PATIENCE {
-        std::thread::yield_now();
-    }
-    assert_eq!((value(&gpu, told), out.to_vec().unwrap()), (0, vec![5; 64]));
+    assert!(told.becomes(0, PATIENCE));
+    assert_eq!(out.to_vec().unwrap(), vec![5; 64]);
 }
 
 #[test]
@@ -141,12 +72,12 @@ fn what_cannot_be_adopted_is_refused() {
     let gpu = gpu();
     // SAFETY: refused before it is used.
     assert!(unsafe { Queue::builder(&gpu.agent).adopt(null_mut()) }.is_err());
-    let multi = Theirs::new(&gpu);
+    let multi = theirs(&gpu);
     let mask = CuMask::shader_engines(gpu.agent.topology().unwrap(), &[0]).unwrap();
     // SAFETY: as above.
-    assert!(unsafe { Queue::builder(&gpu.agent).mask(mask.clone()).adopt(multi.raw) }.is_err());
+    assert!(unsafe { Queue::builder(&gpu.agent).mask(mask.clone()).adopt(multi.raw()) }.is_err());
     // SAFETY: a live queue of this GPU that nobody else writes to; it outlives `ours`.
-    let ours = unsafe { Queue::builder(&gpu.agent).adopt(multi.raw) }.unwrap();
+    let ours = unsafe { Queue::builder(&gpu.agent).adopt(multi.raw()) }.unwrap();
     ours.remask(&mask, PATIENCE).unwrap();
     assert_eq!(ours.mask(), Some(mask));
     let empty = gpu.module("misc").kernel("empty").unwrap();
@@ -160,32 +91,31 @@ fn what_cannot_be_adopted_is_refused() {
 #[test]
 fn a_reported_error_ends_an_adopted_queues_work() {
     let gpu = gpu();
-    let theirs = Theirs::new(&gpu);
+    let theirs = theirs(&gpu);
     // SAFETY: a live queue of this GPU that nobody else writes to; it outlives `ours`.
-    let ours = unsafe { Queue::builder(&gpu.agent).label("adopted").adopt(theirs.raw) }.unwrap();
+    let ours = unsafe { Queue::builder(&gpu.agent).label("adopted").adopt(theirs.raw()) }.unwrap();
     let gate = signal(&gpu, 1);
     // SAFETY: the signal lives longer than the work.
-    let gate_of = unsafe { ForeignSignal::new(&gpu.agent, gate) };
+    let gate_of = unsafe { ForeignSignal::new(&gpu.agent, gate.raw()) };
     let empty = gpu.module("misc").kernel("empty").unwrap();
     let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
     let token = group.on(&ours).after_signals(&[gate_of]).submit(PATIENCE).unwrap();
     ours.report_error(HSA_STATUS_ERROR_ILLEGAL_INSTRUCTION);
     assert!(matches!(token.wait(), Err(Error::Failed(_))));
     assert!(matches!(group.on(&ours).try_submit(), Err(Error::Failed(_))));
-    // SAFETY: the signal is alive.
-    unsafe { (gpu.agent.runtime().hsa().hsa_signal_store_screlease)(gate, 0) };
+    gate.set(0);
 }
 
 #[test]
 fn the_host_reads_what_work_wrote_on_an_adopted_queue_that_was_given_up() {
     let gpu = gpu();
-    let theirs = Theirs::new(&gpu);
+    let theirs = theirs(&gpu);
     let fill = gpu.module("vector").kernel("fill_u32").unwrap();
     let out = gpu.agent.alloc::<u32>(256).unwrap();
     let group =
         KernelGroup::of(fill.dispatch([256, 1, 1], [64, 1, 1]).arg(&out).arg(7u32).arg(256u32)).unwrap();
     // SAFETY: the queue is alive until the end, and everybody uses the index functions.
-    let ours = unsafe { Queue::builder(&gpu.agent).adopt(theirs.raw) }.unwrap();
+    let ours = unsafe { Queue::builder(&gpu.agent).adopt(theirs.raw()) }.unwrap();
     group.on(&ours).visibility(eclip_hsa::Visibility::Agent).submit(PATIENCE).unwrap();
     drop(ours);
     assert_eq!(out.to_vec().unwrap(), [7; 256]);

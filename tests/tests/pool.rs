@@ -1,9 +1,12 @@
 //! The pool: masks as the driver got them, budgets, and what is refused.
 
-use eclip_hsa::{CuMask, CuTopology, Error, MaskRules, Pool, Queue};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use eclip_hsa::{CuMask, CuTopology, Error, KernelGroup, MaskRules, Pool, Queue};
 use eclip_tests::{PATIENCE, gpu};
 use kfd_sim::control::{Failure, When};
-use std::sync::Arc;
 
 /// KFD's ioctl numbers (`linux/kfd_ioctl.h`).
 const CREATE_QUEUE: u32 = 0x02;
@@ -150,4 +153,91 @@ fn a_template_of_another_agent_is_refused() {
     let other = eclip_hsa::Runtime::new().unwrap().gpu(0).unwrap();
     let built = Pool::builder(&gpu.agent).unmasked("one").each(|_| Queue::builder(&other)).build();
     assert!(matches!(built, Err(Error::WrongAgent { .. })), "{built:?}");
+}
+
+#[test]
+fn a_replaced_queue_has_the_mask_that_the_dead_one_had_last() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let topology = gpu.agent.topology().unwrap();
+    let [first, last] = [[0], [3]].map(|engines| CuMask::shader_engines(topology, &engines).unwrap());
+    let mut pool = Pool::builder(&gpu.agent).masked("moved", first).unmasked("all").build().unwrap();
+    pool[0].remask(&last, PATIENCE).unwrap();
+    let illegal = gpu.module("fault").kernel("illegal").unwrap();
+    let out = gpu.agent.alloc::<u32>(2).unwrap();
+    let bad = illegal.dispatch([1, 1, 1], [1, 1, 1]).arg(&out);
+    assert!(pool[0].dispatch(bad, PATIENCE).unwrap().wait_timeout(PATIENCE).is_err());
+    let before = sim.recorder().masks().len();
+    pool.replace(0).unwrap();
+    assert_eq!(pool[0].mask(), Some(last.clone()));
+    let set: Vec<_> = sim.recorder().masks()[before..].iter().map(|record| record.mask.clone()).collect();
+    assert_eq!(set, [last.words()], "it is set once, with the queue");
+    pool.replace(1).unwrap();
+    assert_eq!((pool[1].mask(), sim.recorder().masks().len()), (None, before + 1), "no mask is still none");
+    pool.queues().iter().for_each(|queue| drop(queue.barrier_and(&[], PATIENCE).unwrap()));
+}
+
+/// Calls `check` while another thread goes on submitting to the queue.
+fn while_others_submit(gpu: &eclip_tests::Gpu, queue: &Queue, check: impl FnOnce(&Queue)) {
+    let empty = gpu.module("misc").kernel("empty").unwrap();
+    let group = KernelGroup::of(empty.dispatch([64, 1, 1], [64, 1, 1])).unwrap();
+    let (stop, submitted) = (AtomicBool::new(false), AtomicU32::new(0));
+    let count = || submitted.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // Full rings are no failure here.
+                match group.on(queue).try_submit() {
+                    Ok(_) => drop(submitted.fetch_add(1, Ordering::Relaxed)),
+                    Err(error) => assert!(error.is_transient(), "{error}"),
+                }
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        });
+        while count() == 0 {
+            std::thread::yield_now();
+        }
+        let before = count();
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(queue)));
+        // Or the other thread would never end.
+        stop.store(true, Ordering::Relaxed);
+        checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        assert!(count() > before, "nobody is held up");
+    });
+}
+
+#[test]
+fn draining_and_masking_end_in_time_while_others_go_on_submitting() {
+    const LIMIT: Duration = Duration::from_millis(100);
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let queue = Queue::builder(&gpu.agent).size(1 << 14).create().unwrap();
+    let id = eclip_tests::newest_queue(&sim);
+    let mask = CuMask::shader_engines(gpu.agent.topology().unwrap(), &[0]).unwrap();
+    // Nothing is ever complete: both end with the time-out, and the mask is the old one.
+    sim.processor().stall_queue(id).unwrap();
+    while_others_submit(&gpu, &queue, |queue| {
+        let begin = Instant::now();
+        let [drained, masked] = [queue.drain(LIMIT), queue.remask(&mask, LIMIT)];
+        let took = begin.elapsed();
+        assert!(matches!(drained, Err(Error::Timeout { .. })), "{drained:?}");
+        assert!(matches!(masked, Err(Error::Timeout { .. })), "{masked:?}");
+        assert!(took >= 2 * LIMIT && took < PATIENCE / 2, "{took:?}");
+        assert_eq!(queue.mask(), None);
+    });
+    sim.processor().resume_queue(id).unwrap();
+    // There may or may not be a moment in which nothing is in flight.
+    while_others_submit(&gpu, &queue, |queue| {
+        for _ in 0..20 {
+            let before = queue.barrier_and(&[], PATIENCE).unwrap();
+            let begin = Instant::now();
+            match queue.drain(LIMIT) {
+                Ok(()) => assert!(before.is_done().unwrap(), "submitted before the call, and not complete"),
+                Err(error) => assert!(matches!(error, Error::Timeout { .. }), "{error}"),
+            }
+            assert!(begin.elapsed() < PATIENCE / 2);
+        }
+    });
+    queue.remask(&mask, PATIENCE).unwrap();
+    assert_eq!((queue.mask(), queue.unfinished()), (Some(mask), 0));
 }

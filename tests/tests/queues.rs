@@ -210,6 +210,6 @@ fn packet_counts_are_subtracted_while_others_submit() {
             differences.max()
         }));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(most.unwrap() < Some(1000), "no kernel was submitted");
+        assert!(most.unwrap() <= Some(1), "no kernel was submitted, one barrier at a time was");
     });
 }

@@ -99,6 +99,20 @@ fn a_request_that_does_not_fit_leaves_nothing_behind() {
     assert!(group.on(&queues[1]).try_submit().is_err());
     sim.processor().resume_queue(newest_queue(&sim)).unwrap();
     tokens.iter().for_each(|token| token.wait_timeout(PATIENCE).unwrap());
+    // Kernels are what was not counted as a barrier: neither what was refused nor what was set aside is among them.
+    let kernels = || queues.each_ref().map(|queue| queue.packet_counts().kernels);
+    assert_eq!(kernels(), [2, 2 * 20 + 20]);
+    queues.iter().for_each(|queue| queue.drain(PATIENCE).unwrap());
+    sim.processor().stall_queue(newest_queue(&sim)).unwrap();
+    let before = group.on(&queues[1]).try_submit().unwrap();
+    let after = recording.on(&queues).after(&[before]).try_submit().unwrap();
+    sim.processor().resume_queue(newest_queue(&sim)).unwrap();
+    after.wait_timeout(PATIENCE).unwrap();
+    assert_eq!(
+        kernels(),
+        [3, 60 + 1 + 20],
+        "what it waits for takes a barrier more, and the rest of that room came back"
+    );
 }
 
 #[test]

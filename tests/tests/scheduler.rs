@@ -1,146 +1,13 @@
 //! Workers under a plan: results, counters against the device's own log, every policy, and what is refused.
 
-use std::thread;
+use std::time::{Duration, Instant};
 
-use eclip_hsa::plan::{PlanDocument, PlanProblem};
-use eclip_hsa::{
-    Buffer, CuMask, Error, Kernel, Patch, Plan, Policy, Pool, Prepared, Scheduler, Visibility, Worker,
-};
-use eclip_tests::{Gpu, PATIENCE, gpu};
+use eclip_hsa::plan::PlanProblem;
+use eclip_hsa::{CuMask, Error, Kernel, Patch, Plan, Policy, Pool, Scheduler, Visibility};
+use eclip_tests::workers::{Chain, KERNELS, N, changed, measuring, observed, plan, run, scheduler, sharing};
+use eclip_tests::{PATIENCE, gpu};
 use kfd_sim::control::Device;
 use kfd_sim::cp::{DispatchRecord, PacketType};
-
-const N: u32 = 256;
-const KERNELS: usize = 8;
-
-/// Two workers, six masked queues and a default for each. W1 switches four times in a request (the way back to the first kernel's
-/// queue included), W2 at each of its eight kernels.
-fn plan() -> Plan {
-    let mut text = String::from(
-        "version = 1\nswitch_max = 6\n[device]\nisa = \"gfx906\"\nshader_engines = 4\ncus_per_sh = [15, 15, 15, 15]\n",
-    );
-    let masks = [
-        ("W1 15", "0x111111111111111"),
-        ("W1 30", "0x555555555555555"),
-        ("W1 45", "0x777777777777777"),
-        ("W2 15", "0x888888888888888"),
-        ("W2 30", "0xaaaaaaaaaaaaaaa"),
-        ("W2 45", "0xeeeeeeeeeeeeeee"),
-    ];
-    for (label, mask) in masks {
-        text += &format!("[[queue]]\nlabel = \"{label}\"\nmask = \"{mask}\"\n");
-    }
-    text += "[[queue]]\nlabel = \"W1 all\"\n[[queue]]\nlabel = \"W2 all\"\n";
-    let routes = [("W1", [30, 30, 45, 45, 45, 15, 15, 0]), ("W2", [15, 30, 15, 45, 15, 0, 30, 45])];
-    for (worker, route) in routes {
-        text += &format!(
-            "[[worker]]\nname = \"{worker}\"\ndefault = \"{worker} all\"\nmodel_wise = \"{worker} 30\"\nkernels_per_request = {KERNELS}\nkernels = [\n"
-        );
-        for (index, cus) in route.iter().enumerate() {
-            let queue = if *cus == 0 { format!("{worker} all") } else { format!("{worker} {cus}") };
-            let right = ["15", "45", "30", "all"][index % 4];
-            let name = if index == 0 { "fill_u32" } else { "copy_u32" };
-            text += &format!(
-                "{{ index = {index}, kernel = \"{name}\", queue = \"{queue}\", right_size = \"{worker} {right}\" }},\n"
-            );
-        }
-        text += "]\n";
-    }
-    Plan::parse("two workers", &text).unwrap()
-}
-
-fn changed(change: impl FnOnce(&mut PlanDocument)) -> Plan {
-    let mut document = plan().document().clone();
-    change(&mut document);
-    Plan::new("two workers", document).unwrap()
-}
-
-fn scheduler(gpu: &Gpu, plan: &Plan, policy: Policy) -> Scheduler {
-    let pool = Scheduler::pool(&gpu.agent, plan, policy).unwrap();
-    Scheduler::new(pool.build().unwrap(), plan, policy).unwrap()
-}
-
-/// As `scheduler`, with queues that measure.
-fn measuring(gpu: &Gpu, plan: &Plan, policy: Policy) -> Scheduler {
-    let pool = Scheduler::pool(&gpu.agent, plan, policy).unwrap().each(|queue| queue.profiling());
-    Scheduler::new(pool.build().unwrap(), plan, policy).unwrap()
-}
-
-/// A scheduler, and the simulator's numbers of its pool's queues.
-fn observed(gpu: &Gpu, sim: &Device, plan: &Plan, policy: Policy) -> (Scheduler, Vec<u32>) {
-    let there = || (0..4096).filter(|&id| sim.processor().hardware_queue(id).is_some()).collect::<Vec<u32>>();
-    // ROCr makes queues of its own with the first one, and for the first copy.
-    gpu.agent.upload(&[0u32]).unwrap();
-    let _first = gpu.queue();
-    let before = there();
-    let scheduler = measuring(gpu, plan, policy);
-    let ids: Vec<u32> = there().into_iter().filter(|id| !before.contains(id)).collect();
-    assert_eq!(ids.len(), scheduler.queues().queues().len());
-    (scheduler, ids)
-}
-
-/// A number that is handed from buffer to buffer: a kernel that begins too early hands on an older one.
-struct Chain {
-    kernels: Vec<Prepared>,
-    arrived: Buffer<u32>,
-}
-
-impl Chain {
-    fn new(gpu: &Gpu, worker: &Worker, requests: u32) -> Self {
-        let module = gpu.module("vector");
-        let [fill, copy] = ["fill_u32", "copy_u32"].map(|name| module.kernel(name).unwrap());
-        let hands: Vec<Buffer<u32>> = (1..KERNELS).map(|_| gpu.agent.alloc(N as usize).unwrap()).collect();
-        let arrived: Buffer<u32> = gpu.agent.alloc((N * requests) as usize).unwrap();
-        let on = |kernel: &Kernel| kernel.dispatch([N, 1, 1], [64, 1, 1]);
-        let mut kernels = vec![worker.prepare(on(&fill).arg(&hands[0]).arg(0u32).arg(N)).unwrap()];
-        for hand in hands.windows(2) {
-            kernels.push(worker.prepare(on(&copy).arg(&hand[0]).arg(&hand[1]).arg(N)).unwrap());
-        }
-        kernels.push(worker.prepare(on(&copy).arg(&hands[KERNELS - 2]).arg(&arrived).arg(N)).unwrap());
-        Self { kernels, arrived }
-    }
-
-    /// Submits one request.
-    fn submit(&self, worker: &mut Worker, request: u32) {
-        for (index, kernel) in self.kernels.iter().enumerate() {
-            let patch = match index {
-                0 => Some(Patch::new(0, 1, request)),
-                last if last == KERNELS - 1 => {
-                    Some(Patch::new(0, 1, self.arrived.at((request * N) as usize).unwrap()))
-                }
-                _ => None,
-            };
-            worker.submit_patched(kernel, patch.as_slice()).unwrap();
-        }
-    }
-
-    fn check(&self) {
-        let arrived = self.arrived.to_vec().unwrap();
-        for (index, number) in arrived.iter().enumerate() {
-            assert_eq!(*number, index as u32 / N, "element {index}");
-        }
-    }
-}
-
-/// Runs both workers, each on its own thread, and checks what arrived.
-fn run(gpu: &Gpu, scheduler: &Scheduler, requests: u32) -> [Worker; 2] {
-    let mut workers = ["W1", "W2"].map(|name| scheduler.worker(name).unwrap());
-    thread::scope(|scope| {
-        for worker in &mut workers {
-            scope.spawn(|| {
-                let chain = Chain::new(gpu, worker, requests);
-                for request in 0..requests {
-                    worker.begin_request();
-                    chain.submit(worker, request);
-                    worker.end_request().unwrap();
-                }
-                worker.wait(PATIENCE).unwrap();
-                chain.check();
-            });
-        }
-    });
-    workers
-}
 
 /// What the device did on the scheduler's queues.
 struct Log {
@@ -366,7 +233,9 @@ fn requests_end_by_count_or_where_they_are_said_to() {
     worker.wait(PATIENCE).unwrap();
     chain.check();
     let total = worker.total();
-    assert_eq!((total.requests, total.unknown, total.markers), (5, 0, 0));
+    assert_eq!((total.requests, total.unknown, total.markers), (4, 0, 0), "one without kernels is none");
+    assert!(worker.end_request().unwrap().is_some());
+    assert_eq!((worker.total().requests, worker.last_request().kernels), (4, KERNELS as u64));
     assert_eq!(total.queue_ns.iter().filter(|ns| **ns > 0).count(), 4);
 }
 
@@ -399,6 +268,9 @@ fn what_does_not_fit_is_refused() {
     let error = Scheduler::new(pool(), &elsewhere, Policy::Eclip).unwrap_err();
     let Error::Plan(ref wrong) = error else { panic!("{error}") };
     assert!(matches!(&wrong.problem, PlanProblem::Pool(differences) if differences.len() == 2), "{error}");
+    // Not even a pool is made of it.
+    let error = Scheduler::pool(&gpu.agent, &elsewhere, Policy::Eclip).unwrap_err().to_string();
+    assert!(error.contains("the plan is for gfx90a, the pool's GPU is gfx906"), "{error}");
     let error = text(&other, Policy::KwStream, pool());
     assert!(error.contains("worker[0].kernels[0].right_size: policy kw-stream needs"), "{error}");
 
@@ -458,35 +330,64 @@ fn a_dead_queue_is_a_clear_error_and_the_other_worker_goes_on() {
 #[test]
 fn full_rings_hold_a_worker_up_and_nothing_else() {
     let gpu = gpu();
-    let plan = plan();
-    let pool = Scheduler::pool(&gpu.agent, &plan, Policy::Eclip).unwrap().each(|queue| queue.size(64));
-    let scheduler = Scheduler::new(pool.build().unwrap(), &plan, Policy::Eclip).unwrap();
-    let workers = run(&gpu, &scheduler, 400);
-    assert!(workers.iter().all(|worker| worker.total().kernels == 400 * KERNELS as u64));
-    drop(workers);
-    assert_eq!(scheduler.into_pool().unwrap().queues().len(), 8);
-}
-
-/// The plan with one default queue for both workers, and half of their kernels on it.
-fn sharing() -> Plan {
-    changed(|plan| {
-        for worker in &mut plan.workers {
-            worker.default = "W1 all".into();
-            worker.kernels.iter_mut().step_by(2).for_each(|kernel| kernel.queue = "W1 all".into());
-        }
-    })
+    for (plan, queues) in [(plan(), 8), (sharing(), 7)] {
+        let pool = Scheduler::pool(&gpu.agent, &plan, Policy::Eclip).unwrap().each(|queue| queue.size(64));
+        let scheduler = Scheduler::new(pool.build().unwrap(), &plan, Policy::Eclip).unwrap();
+        let workers = run(&gpu, &scheduler, 400);
+        assert!(workers.iter().all(|worker| worker.total().kernels == 400 * KERNELS as u64));
+        drop(workers);
+        assert_eq!(scheduler.into_pool().unwrap().queues().len(), queues);
+    }
 }
 
 #[test]
-fn workers_may_share_their_default_queue() {
+fn a_pool_whose_masks_were_set_by_kw_ioctl_can_be_used_again() {
     let gpu = gpu();
-    let plan = sharing();
-    let scheduler = scheduler(&gpu, &plan, Policy::Eclip);
-    for worker in run(&gpu, &scheduler, 50) {
-        let total = worker.total();
-        assert_eq!((total.kernels, total.unknown), (50 * KERNELS as u64, 0));
-        assert_eq!(total.barriers + total.elisions, total.switches);
-    }
-    let error = Scheduler::pool(&gpu.agent, &plan, Policy::KwIoctl).unwrap_err().to_string();
-    assert!(error.contains("policy kw-ioctl changes the mask of each worker's default queue"), "{error}");
+    let plan = plan();
+    let scheduler = scheduler(&gpu, &plan, Policy::KwIoctl);
+    drop(run(&gpu, &scheduler, 2));
+    let mut pool = scheduler.into_pool().unwrap();
+    assert!(pool.queues().iter().all(|queue| queue.mask().is_some()), "they keep the mask that was set last");
+    pool.replace(1).unwrap();
+    let scheduler = Scheduler::new(pool, &plan, Policy::KwIoctl).unwrap();
+    drop(run(&gpu, &scheduler, 2));
+    // Another policy relies on the masks of the plan.
+    let pool = scheduler.into_pool().unwrap();
+    let mask = CuMask::shader_engines(gpu.agent.topology().unwrap(), &[0]).unwrap();
+    pool[0].remask(&mask, PATIENCE).unwrap();
+    let error = Scheduler::new(pool, &plan, Policy::Baseline).unwrap_err().to_string();
+    assert!(error.contains("queue W1 all: plan says all CUs, pool has 0x111111111111111"), "{error}");
+}
+
+#[test]
+fn waiting_ends_in_time_although_a_queue_is_full() {
+    let gpu = gpu();
+    let Some(sim) = gpu.sim() else { return };
+    let plan = plan();
+    let pool = Scheduler::pool(&gpu.agent, &plan, Policy::Baseline).unwrap().each(|queue| queue.size(64));
+    let there = || (0..4096).filter(|&id| sim.processor().hardware_queue(id).is_some()).collect::<Vec<u32>>();
+    gpu.agent.upload(&[0u32]).unwrap();
+    let _first = gpu.queue();
+    let before = there();
+    let scheduler = Scheduler::new(pool.build().unwrap(), &plan, Policy::Baseline).unwrap();
+    let stalled: Vec<u32> = there().into_iter().filter(|id| !before.contains(id)).collect();
+    stalled.iter().for_each(|&id| sim.processor().stall_queue(id).unwrap());
+    let mut worker = scheduler.worker("W1").unwrap();
+    let empty = gpu.module("misc").kernel("empty").unwrap().dispatch([1, 1, 1], [1, 1, 1]);
+    let empty = worker.prepare(empty).unwrap();
+    worker.set_patience(Duration::ZERO);
+    let full = loop {
+        if let Err(error) = worker.submit(&empty) {
+            break error;
+        }
+    };
+    assert!(matches!(full, Error::WouldBlock { .. }), "{full}");
+    // Longer than the wait: only that counts.
+    worker.set_patience(PATIENCE);
+    let begin = Instant::now();
+    let error = worker.wait(Duration::from_millis(50)).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(begin.elapsed() < PATIENCE / 2);
+    stalled.iter().for_each(|&id| sim.processor().resume_queue(id).unwrap());
+    worker.wait(PATIENCE).unwrap();
 }

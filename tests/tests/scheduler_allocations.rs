@@ -49,7 +49,6 @@ label = "all"
 [[worker]]
 name = "W"
 default = "all"
-kernels_per_request = 4
 kernels = [
   { index = 0, kernel = "fill_u32", queue = "half" },
   { index = 1, kernel = "fill_u32", queue = "half" },

@@ -65,7 +65,9 @@ fn two_runtimes_live_side_by_side() {
     let buffer = second.gpu(0).unwrap().alloc_host::<u32>(64).unwrap();
     let fill = gpu.module("vector").kernel("fill_u32").unwrap();
     let work = fill.dispatch([64, 1, 1], [64, 1, 1]).arg(&buffer).arg(1u32).arg(64u32);
-    assert!(matches!(queue.dispatch(work, PATIENCE), Err(Error::WrongAgent { .. })));
+    let error = queue.dispatch(work, PATIENCE).unwrap_err();
+    assert!(matches!(error, Error::WrongAgent { .. }), "{error}");
+    assert!(error.to_string().contains(" of another Runtime: "), "both GPUs print alike: {error}");
     drop((other, second, buffer));
     queue.barrier_and(&[], PATIENCE).unwrap().wait_timeout(PATIENCE).unwrap();
 }

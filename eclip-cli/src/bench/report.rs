@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::results::{Results, VARIANTS, Variant};
+use super::results::{Results, Target, VARIANTS, Variant};
 use crate::table::{self, align_right};
 
 /// Where it was measured.
@@ -30,7 +30,8 @@ struct Line<'a> {
 }
 
 /// One JSON object a line: each variant once for each peer that was measured. Values are medians of host time, ratios
-/// those of medians.
+/// those of medians. `ratio_to` is `c` or `hip`; the scheduler's ratio over plain submission is that of the values of `scheduler` and
+/// `plain`.
 pub fn json(place: &Place, results: &Results, out: &mut impl Write) -> Result<()> {
     for variant in &VARIANTS {
         let Some(value) = results.median(variant.name) else { continue };
@@ -38,7 +39,7 @@ pub fn json(place: &Place, results: &Results, out: &mut impl Write) -> Result<()
             let Some(ratio) = results.ratio(variant.name, peer) else { continue };
             let line = Line {
                 benchmark: "submit",
-                variant: variant.name,
+                variant: variant.key,
                 device: &place.device,
                 simulated: place.simulated,
                 value: rounded(value),
@@ -89,8 +90,8 @@ pub fn text(place: &Place, results: &Results, held: bool, out: &mut impl Write) 
     let mut table = table::table();
     table.set_header(["variant", "C loop", "HIP", "target", "is", ""]);
     for variant in &VARIANTS {
-        if results.median(variant.name).is_some() {
-            table.add_row(row(variant, results));
+        if let Some(target) = variant.target.filter(|_| results.median(variant.name).is_some()) {
+            table.add_row(row(variant, target, results));
         }
     }
     align_right(&mut table, 1);
@@ -101,9 +102,8 @@ pub fn text(place: &Place, results: &Results, held: bool, out: &mut impl Write) 
     Ok(())
 }
 
-fn row(variant: &Variant, results: &Results) -> [String; 6] {
+fn row(variant: &Variant, target: Target, results: &Results) -> [String; 6] {
     let times = |ratio: Option<f64>| ratio.map_or("-".to_owned(), digits);
-    let target = variant.target;
     let is = results.ratio(variant.name, target.over);
     let verdict = match is {
         Some(is) if is <= target.ratio => "reached",
@@ -164,6 +164,20 @@ mod tests {
         assert!(lines[1].contains(r#""ratio_to":"hip","ratio":0.02"#), "{text}");
         // Without the C loop with signals, a single kernel is compared with HIP only.
         assert_eq!(lines.len(), 3, "{text}");
+    }
+
+    #[test]
+    fn the_scheduler_can_be_compared_with_plain_submission() {
+        let results = results(&[(name::C_SIGNALS, 50.0), (name::PLAIN, 200.0), (name::SCHEDULER, 250.0)]);
+        let mut out = Vec::new();
+        json(&place(), &results, &mut out).unwrap();
+        let lines: Vec<serde_json::Value> =
+            out.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let field = |line: usize, key: &str| lines[line][key].clone();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!((field(0, "variant"), field(0, "ratio")), ("scheduler".into(), 5.0.into()));
+        assert_eq!((field(1, "variant"), field(1, "ratio")), ("plain".into(), 4.0.into()));
+        assert_eq!(field(0, "value").as_f64().unwrap() / field(1, "value").as_f64().unwrap(), 1.25);
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn document(gpu: &Agent, masks: &[CuMask; 2]) -> Result<PlanDocument> {
             name: "W1".to_owned(),
             default: LABELS[0].to_owned(),
             model_wise: None,
-            kernels_per_request: REQUEST,
+            kernels_per_request: None,
             kernels: (0..REQUEST).map(kernel).collect(),
         }],
     })

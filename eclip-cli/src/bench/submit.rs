@@ -29,7 +29,8 @@ const HIP_SWITCHES: u32 = 64;
 /// How to run it.
 #[derive(Args)]
 pub struct Options {
-    /// One JSON object a line instead of a table
+    /// One JSON object a line instead of a table: each variant for each peer (`ratio_to`: c or hip). The scheduler's ratio over plain
+    /// submission is that of the values of `scheduler` and `plain`
     #[arg(long)]
     json: bool,
     /// Few rounds: shows that everything works, not what it costs

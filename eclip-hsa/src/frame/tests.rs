@@ -50,7 +50,10 @@ impl Port for Wire {
     fn write_first(&self, slot: u32, dword: u32) {
         self.slots.borrow_mut()[slot as usize][0] = dword;
     }
-    fn raise_write_index(&self, _from: u64, _index: u64) {
+    fn write_index(&self) -> u64 {
+        unreachable!("a frame publishes nothing");
+    }
+    fn move_write_index(&self, _from: u64, _to: u64) -> Result<(), u64> {
         unreachable!("a frame publishes nothing");
     }
     fn ring_doorbell(&self, _last: u64) {

@@ -42,12 +42,17 @@ impl Completion for Signal {
     }
 }
 
+/// Memory that a submission has until its cargo is released.
+type Held = Arc<UnsafeCell<u32>>;
+
 /// Counts how often it was completed. Not loom's: counting must not order anything.
 #[derive(Default)]
 struct Counted {
     by: Option<std::sync::Arc<Plain>>,
     /// Others look at it. Not always, for that takes a lock, which orders more than the rest does.
     is_watched: bool,
+    /// Written when it is released.
+    held: Option<Held>,
 }
 
 impl Cargo<Signal> for Counted {
@@ -58,6 +63,10 @@ impl Cargo<Signal> for Counted {
     fn release(&mut self, complete: Option<&Signal>) {
         if let (Some(counted), Some(_)) = (self.by.take(), complete) {
             counted.fetch_add(1, PlainOrdering::Relaxed);
+        }
+        if let Some(held) = self.held.take() {
+            // SAFETY: nobody else touches it before the work is over; loom checks that.
+            held.with_mut(|held| unsafe { *held += 1 });
         }
     }
 }
@@ -162,7 +171,7 @@ fn looking_and_completing_do_not_cross() {
         let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
         let mut claim = table.claim().unwrap();
         claim.signal().arm(1);
-        claim.cargo(|cargo| *cargo = Counted { by: Some(completed.clone()), is_watched: true });
+        claim.cargo(|cargo| *cargo = Counted { by: Some(completed.clone()), is_watched: true, held: None });
         let ticket = claim.launch(Place { start: 0, end: 0, proves: 0 }, false, &Clock::default());
         decrement(&table, ticket);
         let other = table.clone();
@@ -258,6 +267,27 @@ fn what_a_pinned_submission_knew_can_be_read() {
             // SAFETY: pinned; loom's cell reports a write meanwhile.
             assert_eq!(*unsafe { table.clock(ticket.slot) }, knew(3));
             table.unpin(ticket.slot);
+        }
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn when_nothing_is_unfinished_all_cargo_is_gone() {
+    model(None, || {
+        let (table, completed) = (Arc::new(Table::new(1)), std::sync::Arc::new(Plain::new(0)));
+        let held: Held = Arc::new(UnsafeCell::new(0));
+        let mut claim = table.claim().unwrap();
+        claim.signal().arm(1);
+        claim.cargo(|cargo| (cargo.by, cargo.held) = (Some(completed.clone()), Some(held.clone())));
+        let ticket = claim.launch(Place { start: 0, end: 0, proves: 0 }, false, &Clock::default());
+        decrement(&table, ticket);
+        let other = table.clone();
+        // Completes it, and nothing else tells this thread.
+        let other = thread::spawn(move || other.poll(ticket));
+        if table.unfinished() == 0 {
+            // SAFETY: the submission has let go of it; loom checks that.
+            held.with(|held| assert_eq!(unsafe { *held }, 1));
         }
         other.join().unwrap();
     });

@@ -12,6 +12,7 @@ use super::{Nudge, model};
 use crate::clock::SharedClock;
 use crate::depend::{Clock, Known};
 use crate::failures::{Failures, Unharmed};
+use crate::flights::{Cargo, Completion, Flights, Place};
 use crate::free_list::FreeList;
 use crate::kernarg_ring::{KernargRing, UNIT};
 use crate::packet::{Barrier, Header, PACKET_DWORDS, Packet, PacketKind};
@@ -100,8 +101,12 @@ impl Port for Device {
         self.first[slot as usize].store(dword, Ordering::Release);
     }
 
-    fn raise_write_index(&self, _from: u64, index: u64) {
-        self.write.fetch_max(index, Ordering::Release);
+    fn write_index(&self) -> u64 {
+        self.write.load(Ordering::Acquire)
+    }
+
+    fn move_write_index(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.write.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).map(drop)
     }
 
     fn ring_doorbell(&self, last: u64) {
@@ -116,12 +121,15 @@ fn packet(value: u32) -> Packet {
 
 /// Fills slots that were reserved.
 fn fill(ring: &Ring<Device>, start: u64, values: &[u32]) {
-    ring.fill(start, values.len() as u64, |slots| {
-        values.iter().enumerate().for_each(|(offset, &value)| slots.body(offset, &packet(value)));
-        values.iter().enumerate().for_each(|(offset, &value)| {
-            slots.first(offset, packet(value).dwords()[0]);
-        });
-    });
+    write(ring, start, values);
+    ring.publish(start, values.len() as u64);
+}
+
+/// As `fill`, not yet published.
+fn write(ring: &Ring<Device>, start: u64, values: &[u32]) {
+    let slots = ring.slots(start);
+    values.iter().enumerate().for_each(|(offset, &value)| slots.body(offset, &packet(value)));
+    values.iter().enumerate().for_each(|(offset, &value)| slots.first(offset, packet(value).dwords()[0]));
 }
 
 fn push(ring: &Ring<Device>, values: &[u32]) -> Result<u64, Refused> {
@@ -401,6 +409,8 @@ fn a_failure_that_overtakes_a_submission_is_found() {
                 let before = failures.count();
                 if lost.load(Ordering::Acquire) == 0 {
                     pending.store(1, Ordering::Release);
+                    // As publication does it.
+                    loom::sync::atomic::fence(Ordering::SeqCst);
                     unharmed.note_waiting(&failures, before);
                 }
             }
@@ -417,6 +427,121 @@ fn a_failure_that_overtakes_a_submission_is_found() {
         let is_lost = pending.load(Ordering::Relaxed) == 1;
         assert_eq!(unharmed.look(&failures, search).is_some(), is_lost);
         assert!(is_lost || unharmed.is_sure(&failures));
+    });
+}
+
+#[test]
+fn a_failure_that_overtakes_a_submission_is_found_when_publication_is_the_fence() {
+    model(Some(3), || {
+        let (failures, unharmed) = (Arc::new(Failures::default()), Arc::new(Unharmed::default()));
+        let lost = Arc::new(AtomicU32::new(0));
+        let queue = Arc::new((Ring::new(Device::new(2), 0), Flights::<Never, Nothing>::new(2)));
+        let (theirs, work) = (failures.clone(), lost.clone());
+        let other_queue = thread::spawn(move || {
+            work.store(1, Ordering::Release);
+            theirs.note();
+        });
+        // A producer in front: which of the two publishes is open.
+        let earlier = queue.0.reserve(1).unwrap();
+        let submit = {
+            let (failures, unharmed) = (failures.clone(), unharmed.clone());
+            let (lost, queue) = (lost.clone(), queue.clone());
+            move || {
+                // As in `submit`.
+                let before = failures.count();
+                let claim = queue.1.claim().unwrap();
+                if lost.load(Ordering::Acquire) == 0 {
+                    let start = queue.0.reserve(1).unwrap();
+                    write(&queue.0, start, &[2]);
+                    claim.launch(Place { start, end: start, proves: 0 }, false, &Clock::default());
+                    queue.0.publish(start, 1);
+                    unharmed.note_waiting(&failures, before);
+                }
+            }
+        };
+        let submit = thread::spawn(submit);
+        let waits = || queue.1.pending().count() == 1;
+        let search = || (waits() && lost.load(Ordering::Acquire) == 1).then_some(());
+        // Somebody looks at any time, and remembers if he finds nothing.
+        unharmed.look(&failures, search);
+        fill(&queue.0, earlier, &[1]);
+        other_queue.join().unwrap();
+        submit.join().unwrap();
+        assert_eq!(unharmed.look(&failures, search).is_some(), waits());
+        assert!(waits() || unharmed.is_sure(&failures));
+    });
+}
+
+/// A signal that is never decremented.
+#[derive(Default)]
+struct Never;
+
+impl Completion for Never {
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+/// Keeps nothing alive.
+#[derive(Default)]
+struct Nothing;
+
+impl Cargo<Never> for Nothing {
+    fn is_watched(&self) -> bool {
+        false
+    }
+    fn release(&mut self, _complete: Option<&Never>) {}
+}
+
+/// What submissions in flight share one handle of, as a program's do.
+struct Program {
+    in_flight: InFlight,
+    used: UnsafeCell<u32>,
+    /// Not loom's: it must not order anything.
+    is_gone: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // SAFETY: the last handle is gone; loom checks that every use was before this.
+        self.used.with_mut(|used| unsafe { *used += 1 });
+        assert!(!self.is_gone.swap(true, std::sync::atomic::Ordering::Relaxed));
+    }
+}
+
+#[test]
+fn the_handle_that_submissions_share_is_there_as_long_as_one_is_in_flight() {
+    let submit = |program: Arc<Program>| {
+        let is_gone = program.is_gone.clone();
+        // As `Program::enter`.
+        if program.in_flight.enter() {
+            std::mem::forget(program.clone());
+        }
+        let pointer = Arc::as_ptr(&program);
+        // The group goes while its work is in flight.
+        drop(program);
+        assert!(!is_gone.load(std::sync::atomic::Ordering::Relaxed));
+        // SAFETY: a handle is kept for what is in flight; loom checks the access.
+        unsafe { &*pointer }.used.with(|used| assert_eq!(unsafe { *used }, 0));
+        // As `Entered::drop`.
+        // SAFETY: as above.
+        if unsafe { &*pointer }.in_flight.leave() {
+            // SAFETY: the pointer is that of an `Arc` of which a handle was forgotten.
+            drop(unsafe { Arc::from_raw(pointer) });
+        }
+    };
+    model(Some(4), move || {
+        let is_gone = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
+        let program = Arc::new(Program {
+            in_flight: InFlight::default(),
+            used: UnsafeCell::new(0),
+            is_gone: is_gone.clone(),
+        });
+        let threads =
+            [program.clone(), program.clone()].map(|program| thread::spawn(move || submit(program)));
+        submit(program);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(is_gone.load(std::sync::atomic::Ordering::Relaxed), "the last one has let go");
     });
 }
 

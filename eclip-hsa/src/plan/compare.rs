@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Plan;
+use super::error::few;
 use crate::code_object::IsaName;
 use crate::cu_mask::CuMask;
 use crate::topology::CuTopology;
@@ -74,7 +75,7 @@ impl fmt::Display for Difference {
                 write!(f, "the plan is for a GPU of {plan}, the pool's has {pool}")
             }
             Self::MissingQueue { label, mask, pool } => {
-                write!(f, "the pool has no queue {label:?} ({mask}); it has {}", pool.join(", "))
+                write!(f, "the pool has no queue {label:?} ({mask}); it has {}", few(pool))
             }
             Self::Mask { label, plan, pool } => write!(f, "queue {label}: plan says {plan}, pool has {pool}"),
         }

@@ -73,12 +73,22 @@ pub struct PlanWorker {
     /// Label of the one queue that the policy `model-wise` sends all kernels to.
     #[serde(default)]
     pub model_wise: Option<String>,
-    /// Kernels of one request.
-    pub kernels_per_request: u32,
-    /// Where each kernel goes. Either all have an index, and then all of 0 to `kernels_per_request - 1` are there; or none has,
+    /// Kernels of one request: as many as `kernels` lists, if it is left out. Only where those go by name may it be more; the kernels that
+    /// are not listed take the default queue.
+    #[serde(default)]
+    pub kernels_per_request: Option<u32>,
+    /// Where each kernel goes. Either all have an index, and then none from 0 on is left out; or none has,
     /// and each has a name and an occurrence.
     #[serde(default)]
     pub kernels: Vec<PlanKernel>,
+}
+
+impl PlanWorker {
+    /// Kernels of one request, whether the plan says how many or only lists them.
+    pub fn kernels_of_a_request(&self) -> u32 {
+        // A plan that was checked has no more than `MAX_KERNELS`.
+        self.kernels_per_request.unwrap_or_else(|| self.kernels.len().try_into().unwrap_or(u32::MAX))
+    }
 }
 
 /// Where one kernel of a request goes.

@@ -79,7 +79,7 @@ pub enum PlanProblem {
         first: String,
     },
     /// A label that no queue has.
-    #[error("the plan has no queue {label:?}; its queues are {}", known.join(", "))]
+    #[error("the plan has no queue {}; its queues are {}", short(label), few(known))]
     UnknownQueue {
         /// The label.
         label: String,
@@ -87,7 +87,7 @@ pub enum PlanProblem {
         known: Vec<String>,
     },
     /// A worker that the plan does not have.
-    #[error("the plan has no worker {worker:?}; its workers are {}", known.join(", "))]
+    #[error("the plan has no worker {}; its workers are {}", short(worker), few(known))]
     UnknownWorker {
         /// The name.
         worker: String,
@@ -141,6 +141,22 @@ pub enum PlanProblem {
     /// The plan was made for another pool.
     #[error("the plan was made for another pool: {}; make a plan for this pool, or build the pool that the plan names", list(.0))]
     Pool(Vec<Difference>),
+}
+
+/// The first of a list of names. There may be a thousand.
+pub(super) fn few(names: &[String]) -> String {
+    const MOST: usize = 16;
+    let shown = names[..names.len().min(MOST)].join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
+}
+
+/// A name as it is written, or its beginning.
+fn short(name: &str) -> String {
+    const MOST: usize = 128;
+    match name.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}... ({} bytes)", &name[..end], name.len()),
+        None => format!("{name:?}"),
+    }
 }
 
 fn list(differences: &[Difference]) -> String {

@@ -62,7 +62,10 @@ fn a_plan_is_read_and_sorted() {
     assert_eq!(plan.mask(1).unwrap().to_string(), "0x555555555555555");
     assert!(plan.mask(2).is_none());
     assert_eq!(plan.queue("default"), Some(2));
-    assert_eq!(plan.worker("W2").unwrap().kernels_per_request, 8);
+    assert_eq!(plan.worker("W2").unwrap().kernels_of_a_request(), 8);
+    assert_eq!(plan.worker("W1").unwrap().kernels_of_a_request(), 3);
+    let counted = Plan::parse("small.toml", &SMALL.replace("kernels_per_request = 3\n", "")).unwrap();
+    assert_eq!(counted.worker("W1").unwrap().kernels_of_a_request(), 3, "as many as are listed");
     let unknown = plan.worker("W3").unwrap_err().to_string();
     assert!(unknown.contains("no worker \"W3\"; its workers are \"W1\", \"W2\""), "{unknown}");
 }
@@ -105,6 +108,27 @@ fn errors_have_line_and_field() {
         "small.toml:14: queue[1].label: queue \"W1 15\" is there twice: first as queue[0].label",
     );
     says("label = \"W1 30\"", "label = \"\"", "queue[1].label: the label is empty");
+    let long = "é".repeat(200);
+    says(
+        "label = \"W1 30\"",
+        &format!("label = \"{long}\""),
+        "queue[1].label: 400 bytes of a label, but at most 256",
+    );
+    says(
+        "name = \"W2\"",
+        &format!("name = \"{long}\""),
+        "worker[1].name: 400 bytes of a name, but at most 256",
+    );
+    let unknown = broken("queue = \"W1 15\" }", &format!("queue = \"{long}\" }}")).to_string();
+    assert!(unknown.contains("éé\"... (400 bytes); its queues are") && unknown.len() < 600, "{unknown}");
+}
+
+#[test]
+fn an_error_shows_the_first_of_many_names() {
+    let more: String = (0..100).map(|queue| format!("[[queue]]\nlabel = \"q{queue}\"\n")).collect();
+    let text = SMALL.replace("queue = \"W1 15\" }", "queue = \"none\" }") + &more;
+    let error = Plan::parse("many", &text).unwrap_err().to_string();
+    assert!(error.ends_with("\"q12\" and 87 more"), "{error}");
 }
 
 #[test]
@@ -147,6 +171,12 @@ fn kernels_are_all_there_once() {
         "kernels_per_request = 4000000000",
         "4000000000 kernels of a request, but at most 1048576",
     );
+    says(
+        "kernels_per_request = 8",
+        "kernels_per_request = 1",
+        "small.toml:34: worker[1].kernels_per_request: a request of 1 kernels, but 2 are listed",
+    );
+    says("kernels_per_request = 3", "kernels_per_request = -3", "small.toml:24: invalid value: integer `-3`");
     says(
         "index = 1, kernel = \"bias\"",
         "kernel = \"bias\", occurrence = 0",
@@ -296,7 +326,7 @@ fn any_plan() -> impl Strategy<Value = PlanDocument> {
                     name,
                     default: pick(&default),
                     model_wise: by_index.then(|| pick(&default)),
-                    kernels_per_request: count,
+                    kernels_per_request: (!by_index || count.is_multiple_of(2)).then_some(count),
                     kernels,
                 }
             });

@@ -16,6 +16,8 @@ pub const MAX_KERNELS: u32 = 1 << 20;
 pub const MAX_QUEUES: usize = 1024;
 /// Most workers of a plan.
 pub const MAX_WORKERS: usize = 1024;
+/// Longest label of a queue and name of a worker, in bytes.
+pub const MAX_NAME: usize = 256;
 
 /// What checking finds out.
 pub(super) struct Checked {
@@ -44,6 +46,7 @@ pub(super) fn validate(plan: &PlanDocument) -> Result<Checked, Located> {
         if each.name.is_empty() {
             return Err(Located::new(&at, PlanProblem::Empty("the name is empty: give the worker one")));
         }
+        limit("bytes of a name", each.name.len(), MAX_NAME, &at)?;
         unique(&mut names, &each.name, format!("worker {:?}", each.name), &at)?;
         Worker { at: [Key("worker"), Index(index)], worker: each, labels: &labels, queues: &plan.queues }
             .check()?;
@@ -77,6 +80,7 @@ fn queues(queues: &[PlanQueue], topology: &Arc<CuTopology>) -> Result<Vec<Option
             let problem = PlanProblem::Empty("the label is empty: give the queue one");
             return Err(Located::new(&at("label"), problem));
         }
+        limit("bytes of a label", queue.label.len(), MAX_NAME, &at("label"))?;
         unique(&mut labels, &queue.label, format!("queue {:?}", queue.label), &at("label"))?;
         let mut rules = MaskRules::STRICT.allow_empty_engines();
         if queue.unbalanced {
@@ -128,20 +132,13 @@ impl Worker<'_> {
     }
 
     fn check(&self) -> Result<(), Located> {
-        let PlanWorker { default, model_wise, kernels_per_request, kernels, .. } = self.worker;
+        let PlanWorker { default, model_wise, kernels, .. } = self.worker;
         self.label(default, &[Key("default")])?;
         if let Some(label) = model_wise {
             self.label(label, &[Key("model_wise")])?;
         }
-        let (found, limit) = (u64::from(*kernels_per_request), u64::from(MAX_KERNELS));
-        if found == 0 {
-            let problem = PlanProblem::Empty("a request of no kernels: give at least 1");
-            return self.err(&[Key("kernels_per_request")], problem);
-        }
-        if found > limit {
-            let problem = PlanProblem::TooLarge { what: "kernels of a request", found, limit };
-            return self.err(&[Key("kernels_per_request")], problem);
-        }
+        let limit = u64::from(MAX_KERNELS);
+        // Lists first: the number follows from them if it is not given.
         let rows = kernels.len() as u64;
         if rows > limit {
             return self
@@ -150,6 +147,15 @@ impl Worker<'_> {
         if kernels.is_empty() {
             let problem = PlanProblem::Empty("the worker has no kernels: say where each one goes");
             return self.err(&[Key("kernels")], problem);
+        }
+        let found = u64::from(self.worker.kernels_of_a_request());
+        if found == 0 {
+            let problem = PlanProblem::Empty("a request of no kernels: give at least 1");
+            return self.err(&[Key("kernels_per_request")], problem);
+        }
+        if found > limit {
+            let problem = PlanProblem::TooLarge { what: "kernels of a request", found, limit };
+            return self.err(&[Key("kernels_per_request")], problem);
         }
         for (index, kernel) in kernels.iter().enumerate() {
             self.check_row(index, kernel)?;
@@ -201,12 +207,12 @@ impl Worker<'_> {
 
     /// All of 0 to n - 1, once; occurrences as they follow from the order.
     fn indices(&self) -> Result<(), Located> {
-        let PlanWorker { kernels, kernels_per_request: count, .. } = self.worker;
-        let mut rows: Vec<Option<usize>> = vec![None; *count as usize];
+        let (kernels, count) = (&self.worker.kernels, self.worker.kernels_of_a_request());
+        let mut rows: Vec<Option<usize>> = vec![None; count as usize];
         for (row, kernel) in kernels.iter().enumerate() {
             let index = kernel.index.unwrap_or_default();
             let Some(place) = rows.get_mut(index as usize) else {
-                return self.row(row, "index", PlanProblem::PastEnd { index, kernels: *count });
+                return self.row(row, "index", PlanProblem::PastEnd { index, kernels: count });
             };
             if let Some(first) = place.replace(row) {
                 let first = field(&self.path(&[Key("kernels"), Index(first)]));
@@ -221,7 +227,7 @@ impl Worker<'_> {
         for (index, row) in rows.iter().enumerate() {
             let Some(row) = *row else {
                 let rule = format!(
-                    "a request has {count} kernels (kernels_per_request), so every index from 0 to {} is needed",
+                    "a request has {count} kernels, so every index from 0 to {} is needed",
                     count - 1
                 );
                 return self
@@ -242,6 +248,13 @@ impl Worker<'_> {
 
     /// Of each name, all of 0 to n - 1, once.
     fn occurrences(&self) -> Result<(), Located> {
+        let (rows, count) = (self.worker.kernels.len(), self.worker.kernels_of_a_request());
+        if rows as u64 > u64::from(count) {
+            let problem = format!(
+                "a request of {count} kernels, but {rows} are listed: correct the number, or leave it out"
+            );
+            return self.err(&[Key("kernels_per_request")], PlanProblem::Key(problem));
+        }
         let mut names: HashMap<&str, HashMap<u32, usize>> = HashMap::new();
         for (row, kernel) in self.worker.kernels.iter().enumerate() {
             let (Some(name), Some(occurrence)) = (&kernel.kernel, kernel.occurrence) else { continue };

@@ -44,7 +44,9 @@ fn write(plan: &PlanDocument, out: &mut String) -> std::fmt::Result {
         if let Some(queue) = &worker.model_wise {
             writeln!(out, "model_wise = {}", string(queue))?;
         }
-        writeln!(out, "kernels_per_request = {}", worker.kernels_per_request)?;
+        if let Some(count) = worker.kernels_per_request {
+            writeln!(out, "kernels_per_request = {count}")?;
+        }
         writeln!(out, "kernels = [")?;
         for kernel in &worker.kernels {
             writeln!(out, "  {{ {} }},", row(kernel))?;

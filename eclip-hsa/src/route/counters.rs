@@ -22,9 +22,9 @@ pub struct Counters {
     pub switches: u64,
     /// Kernels before which the queue's mask was set.
     pub remasks: u64,
-    /// Barrier-AND packets in front of a kernel or packet.
+    /// Barrier-AND packets in front of a kernel or packet: at switches, and on queues that others use too.
     pub barriers: u64,
-    /// Switches without a barrier, because what was waited for was complete.
+    /// Switches without a barrier, because what was waited for was complete, or the queue had waited for it before.
     pub elisions: u64,
     /// Marker packets: a kernel without a usable signal had a successor on another queue.
     pub markers: u64,

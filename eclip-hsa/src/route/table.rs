@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::plan::{Plan, PlanError};
 use crate::policy::{Placement, Policy};
 
-/// A kernel's name as a table knows it: looked up once with [`Table::name`].
+/// A kernel's name as a table knows it: looked up once with [`Table::name`]. To another table it means another name or none, so that
+/// kernels would go elsewhere: each worker's names are its own. (A [`crate::Worker`] refuses what another one prepared.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelName(u32);
 
@@ -80,7 +81,7 @@ impl Table {
             occurrences: occurrences.into_iter().map(Vec::into_boxed_slice).collect(),
             names,
             unknown: placements.unknown,
-            kernels: described.kernels_per_request,
+            kernels: described.kernels_of_a_request(),
             switch_max: plan.document().switch_max,
             queues: plan.document().queues.len(),
             switches,

@@ -3,6 +3,7 @@ use crate::packet::KernelDispatch;
 use crate::plan::{Plan, PlanDevice, PlanDocument, PlanKernel, PlanQueue, PlanWorker, VERSION};
 use crate::policy::Policy;
 
+mod decisions;
 mod model;
 
 /// The table of a worker whose kernels take these queues out of `0..queues`; its default is the last queue.
@@ -20,7 +21,7 @@ fn table(queues: usize, route: &[usize], by_name: bool, switch_max: Option<u32>)
         name: "W".into(),
         default: label(queues - 1),
         model_wise: None,
-        kernels_per_request: route.len() as u32,
+        kernels_per_request: None,
         kernels: kernels.collect(),
     };
     let device = PlanDevice {
@@ -155,6 +156,18 @@ fn no_signal_is_an_error_that_changes_nothing() {
     for _ in 0..2 {
         assert_eq!(router.route(kernel(0), KernelName::ANY, &mut signals).unwrap_err(), RouteError::NoSignal);
     }
+    // A handle of 0 is no signal: a barrier that named it would wait for nothing.
+    struct Zeros;
+    impl Signals for Zeros {
+        fn is_complete(&mut self, _handle: u64) -> bool {
+            unreachable!("no signal is in use")
+        }
+        fn fresh(&mut self) -> Option<u64> {
+            Some(0)
+        }
+        fn recycle(&mut self, _handle: u64) {}
+    }
+    assert_eq!(router.route(kernel(0), KernelName::ANY, &mut Zeros).unwrap_err(), RouteError::NoSignal);
     signals.empty = false;
     let routed = router.route(kernel(0), KernelName::ANY, &mut signals).unwrap();
     assert_eq!(queues(&routed), [0, 1, 1], "marker, barrier, kernel");

@@ -1,4 +1,4 @@
-//! Where a worker is in its request, and what it counted so far: shared by the packet router and the scheduler.
+//! Where a worker is in its request, and what it counted so far.
 
 use std::sync::Arc;
 
@@ -35,14 +35,6 @@ pub(crate) struct Tracker {
     total: Counters,
 }
 
-/// The next kernel's placement, not counted yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub placement: Placement,
-    pub found: Found,
-    pub switched: bool,
-}
-
 impl Tracker {
     pub fn new(table: Arc<Table>, boundaries: Boundaries) -> Self {
         let counters = Counters::new(table.queues());
@@ -70,28 +62,27 @@ impl Tracker {
         self.position + 1 == self.table.kernels_per_request()
     }
 
-    /// Where the next kernel goes.
+    /// Where the next kernel goes, how it was found, and whether the kernel before is elsewhere.
     #[inline]
-    pub fn peek(&self, name: KernelName) -> Step {
+    pub fn peek(&self, name: KernelName) -> (Placement, Found, bool) {
         let (placement, found) = self.table.find(self.position, name, &self.seen);
-        let switched = self.last.is_some_and(|last| last != placement.queue);
-        Step { placement, found, switched }
+        (placement, found, self.last.is_some_and(|last| last != placement.queue))
     }
 
-    /// Counts the kernel, which was submitted. True if it was the last of its request.
+    /// Counts the kernel that [`Tracker::peek`] told of, which was submitted. True if it was the last of its request.
     #[inline]
-    pub fn commit(&mut self, name: KernelName, step: Step) -> bool {
+    pub fn commit(&mut self, name: KernelName, placement: Placement, found: Found, switched: bool) -> bool {
         self.table.see(self.position, name, &mut self.seen);
         self.position += 1;
-        self.last = Some(step.placement.queue);
+        self.last = Some(placement.queue);
         self.request.kernels += 1;
-        match step.found {
+        match found {
             Found::Planned => {}
             Found::ByName => self.request.by_name += 1,
             Found::Unknown => self.request.unknown += 1,
         }
-        self.request.switches += u64::from(step.switched);
-        self.request.remasks += u64::from(step.placement.remask.is_some());
+        self.request.switches += u64::from(switched);
+        self.request.remasks += u64::from(placement.remask.is_some());
         let ends =
             self.boundaries == Boundaries::ByCount && self.position >= self.table.kernels_per_request();
         if ends {
@@ -112,13 +103,14 @@ impl Tracker {
 
     /// The next kernel is the first of a request. Ends the one in progress.
     pub fn begin_request(&mut self) {
-        if self.request.kernels > 0 {
-            self.end_request();
-        }
+        self.end_request();
     }
 
-    /// The request in progress is over.
+    /// The request in progress is over, if it has a kernel.
     pub fn end_request(&mut self) -> &Counters {
+        if self.request.kernels == 0 {
+            return &self.finished;
+        }
         self.request.close(self.table.switch_max());
         self.total += &self.request;
         std::mem::swap(&mut self.request, &mut self.finished);

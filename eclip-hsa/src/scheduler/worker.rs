@@ -12,9 +12,9 @@ use crate::dispatch::Dispatch;
 use crate::error::{Error, Result};
 use crate::group::KernelGroup;
 use crate::patch::Patch;
-use crate::program::Program;
+use crate::program::{Assembly, Program};
 use crate::queue::Queue;
-use crate::route::{Boundaries, Counters, KernelName, Table, Tracker};
+use crate::route::{Behind, Boundaries, Core, Counters, KernelName, Table};
 use crate::submit::{Order, submit};
 use crate::token::Token;
 use crate::visibility::Visibility;
@@ -33,7 +33,8 @@ pub struct Prepared {
 
 /// A worker of the plan. Made by [`Scheduler::worker`](super::Scheduler::worker).
 ///
-/// Dropping it waits for nothing: what was submitted goes on.
+/// Dropping it waits for nothing: what was submitted goes on, and kernels of a worker of the same name that is taken later are not ordered
+/// behind it.
 ///
 /// When work is lost because a queue died, everything behind it in the stream is lost too, and every further call says so. A worker
 /// of the same name that is taken after dropping this one begins anew; [`Scheduler::into_pool`](super::Scheduler::into_pool) says how the
@@ -41,7 +42,7 @@ pub struct Prepared {
 pub struct Worker {
     shared: Arc<Shared>,
     index: usize,
-    tracker: Tracker,
+    core: Core,
     patience: Duration,
     /// The newest work, on which the next kernel depends, and the plan's index of its queue.
     last: Option<(Token, usize)>,
@@ -58,8 +59,9 @@ impl Prepared {
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Self {
-        let tracker = Tracker::new(shared.workers[index].table.clone(), Boundaries::Explicit);
-        Self { shared, index, tracker, patience: DEFAULT_PATIENCE, last: None, times: VecDeque::new() }
+        let table = shared.workers[index].table.clone();
+        let core = Core::new(table, |queue| shared.shared[queue], Boundaries::Explicit);
+        Self { shared, index, core, patience: DEFAULT_PATIENCE, last: None, times: VecDeque::new() }
     }
 
     /// Its name.
@@ -67,7 +69,7 @@ impl Worker {
         &self.shared.workers[self.index].name
     }
 
-    /// How long submitting waits for room in a queue, and for a queue to drain before its mask is set:
+    /// How long submitting waits for room in a queue, and for a queue to drain before its mask is set, each:
     /// [`DEFAULT_PATIENCE`] if this is not called.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
@@ -75,7 +77,7 @@ impl Worker {
 
     /// Lets the plan's number of kernels end a request, instead of [`Worker::begin_request`] and [`Worker::end_request`].
     pub fn count_requests(&mut self) {
-        self.tracker.set_boundaries(Boundaries::ByCount);
+        self.core.tracker.set_boundaries(Boundaries::ByCount);
     }
 
     /// Makes a kernel ready to be submitted often: checks it, gives its arguments memory of their own, and looks its name up.
@@ -83,8 +85,8 @@ impl Worker {
     /// # Errors
     /// As [`KernelGroup::of`].
     pub fn prepare(&self, dispatch: Dispatch) -> Result<Prepared> {
-        let name = self.tracker.table.name(dispatch.kernel().name());
-        Ok(Prepared { group: KernelGroup::of(dispatch)?, name, table: self.tracker.table.clone() })
+        let name = self.core.tracker.table.name(dispatch.kernel().name());
+        Ok(Prepared { group: KernelGroup::of(dispatch)?, name, table: self.core.tracker.table.clone() })
     }
 
     /// As [`Worker::prepare`], for a kernel that the plan knows by another name than its own.
@@ -92,7 +94,7 @@ impl Worker {
     /// # Errors
     /// As [`KernelGroup::of`].
     pub fn prepare_as(&self, name: &str, dispatch: Dispatch) -> Result<Prepared> {
-        Ok(Prepared { name: self.tracker.table.name(name), ..self.prepare(dispatch)? })
+        Ok(Prepared { name: self.core.tracker.table.name(name), ..self.prepare(dispatch)? })
     }
 
     /// Submits the next kernel. Waits for room in its queue for at most the worker's patience.
@@ -104,7 +106,8 @@ impl Worker {
     /// The kernel was not submitted then, and can be submitted again (its queue may have its new mask already, and the work before it a
     /// marker): [`Error::WouldBlock`] if there was no room,
     /// [`Error::Failed`] if its queue is dead or what it waits for is lost, [`Error::BufferBusy`] if the host has mapped a buffer of it,
-    /// [`Error::Invalid`] for a kernel that another worker prepared.
+    /// [`Error::Invalid`] for a kernel that another worker prepared. Under [`crate::Policy::KwIoctl`] also [`Error::Timeout`] if the queue did not
+    /// drain in time, and what else [`Queue::remask`] says.
     #[inline]
     pub fn submit(&mut self, kernel: &Prepared) -> Result<&Token> {
         self.submit_patched(kernel, &[])
@@ -116,7 +119,7 @@ impl Worker {
     /// As [`Worker::submit`], and [`Error::Arguments`] for a patch that does not fit.
     #[inline]
     pub fn submit_patched(&mut self, kernel: &Prepared, patches: &[Patch]) -> Result<&Token> {
-        if !Arc::ptr_eq(&kernel.table, &self.tracker.table) {
+        if !Arc::ptr_eq(&kernel.table, &self.core.tracker.table) {
             return Err(self.not_mine());
         }
         self.send(kernel.group.program(), kernel.name, patches)
@@ -142,20 +145,20 @@ impl Worker {
     /// # Errors
     /// As [`Worker::submit`] and [`KernelGroup::of`].
     pub fn dispatch(&mut self, dispatch: &Dispatch) -> Result<&Token> {
-        let name = self.tracker.table.name(dispatch.kernel().name());
+        let name = self.core.tracker.table.name(dispatch.kernel().name());
         let agent = dispatch.kernel().agent();
-        let program = Program::new(agent, std::iter::once(dispatch), crate::program::Plan::default())?;
+        let program = Program::new(agent, std::iter::once(dispatch), Assembly::default())?;
         self.send(&Arc::new(program), name, &[])
     }
 
     /// The next kernel is the first of a request. Ends the one in progress, if any.
     pub fn begin_request(&mut self) {
-        self.tracker.begin_request();
+        self.core.tracker.begin_request();
         self.collect_times();
     }
 
-    /// The request in progress is over: counts it, and gives a token of its last kernel that the host can wait for. None if there were
-    /// no kernels yet.
+    /// The request in progress is over: counts it if it has a kernel, and gives a token of the worker's last kernel that the host can wait
+    /// for. None if there were no kernels yet.
     ///
     /// The kernel that is the last by the plan is submitted so that the host can wait for it; if the request ended elsewhere, this adds a
     /// barrier packet.
@@ -163,8 +166,8 @@ impl Worker {
     /// # Errors
     /// As [`Worker::submit`], if a packet is added; the request is over all the same.
     pub fn end_request(&mut self) -> Result<Option<Token>> {
-        let token = self.for_host();
-        self.tracker.end_request();
+        let token = self.for_host(self.patience);
+        self.core.tracker.end_request();
         self.collect_times();
         token
     }
@@ -175,7 +178,14 @@ impl Worker {
     /// [`Error::Timeout`], or [`Error::Failed`] if it never will be.
     pub fn wait(&mut self, timeout: Duration) -> Result<()> {
         let begin = Instant::now();
-        if let Some(token) = self.for_host()? {
+        let token = self.for_host(timeout).map_err(|error| match error {
+            // No room for the packet that would tell the host.
+            Error::WouldBlock { queue, .. } => {
+                Error::Timeout { what: format!("work on {queue}, which is full"), after: timeout }
+            }
+            other => other,
+        })?;
+        if let Some(token) = token {
             token.wait_timeout(timeout.saturating_sub(begin.elapsed()))?;
         }
         self.collect_times();
@@ -185,12 +195,12 @@ impl Worker {
     /// Counters of the request that ended last. Its times are known when it is complete and [`Worker::wait`] or
     /// [`Worker::end_request`] was called after that.
     pub fn last_request(&self) -> &Counters {
-        &self.tracker.finished
+        &self.core.tracker.finished
     }
 
     /// Counters since the worker was made, the request in progress included.
     pub fn total(&self) -> Counters {
-        self.tracker.total()
+        self.core.tracker.total()
     }
 
     /// The queue of the pool that stands for the plan's `index`-th queue: the indices of [`Counters::queue_ns`]. None if
@@ -202,13 +212,11 @@ impl Worker {
 
     #[inline]
     fn send(&mut self, program: &Arc<Program>, name: KernelName, patches: &[Patch]) -> Result<&Token> {
-        let step = self.tracker.peek(name);
-        if step.switched
-            && let Some((token, _)) = &self.last
-            && token.visibility() == Visibility::Queue
-        {
+        let mut step = self.core.kernel(name);
+        if let Behind::Marker(_) = step.behind {
             // The plan said that this kernel would be on the same queue.
-            self.mark(Visibility::Agent)?;
+            self.mark(Visibility::Agent, self.patience)?;
+            step = self.core.kernel(name);
         }
         let place = step.placement.queue;
         let shared = &*self.shared;
@@ -218,54 +226,55 @@ impl Worker {
             queue.remask(mask, self.patience)?;
         }
         let measured = queue.state().parts().profiling;
-        let visibility = if self.tracker.next_is_last() {
+        let visibility = if step.last {
             Visibility::System
-        } else if !measured && !shared.shared[place] && self.tracker.expected_after_next() == Some(place) {
-            Visibility::Queue
-        } else {
+        } else if measured || step.tells {
             Visibility::Agent
+        } else {
+            Visibility::Queue
         };
         let after = self.last.as_ref().map_or(&[][..], |(token, _)| std::slice::from_ref(token));
         let waited = Cell::new(0);
-        let order = Order { after, patches, visibility, waited: Some(&waited), ..Order::new(program) };
+        let by_signal = step.behind == Behind::Signal;
+        let order =
+            Order { after, patches, visibility, by_signal, waited: Some(&waited), ..Order::new(program) };
         let token = submit(queue.state(), &order, self.patience)?;
 
-        let counters = &mut self.tracker.request;
-        let barrier = u64::from(waited.get() > 0);
-        counters.barriers += barrier;
-        counters.elisions += u64::from(step.switched && barrier == 0);
         if measured {
             if self.times.len() == TIMES_KEPT
                 && let Some((request, ..)) = self.times.pop_front()
             {
-                self.tracker.no_time(request);
+                self.core.tracker.no_time(request);
             }
-            self.times.push_back((self.tracker.number(), place, token.clone()));
+            self.times.push_back((self.core.tracker.number(), place, token.clone()));
         }
         self.last = Some((token, place));
-        if self.tracker.commit(name, step) {
+        if self.core.submitted(step, visibility != Visibility::Queue, waited.get() > 0) {
             self.collect_times();
         }
         Ok(&self.last.as_ref().expect("just put there").0)
     }
 
-    /// Puts a barrier packet behind the newest work, for those who cannot wait for that itself.
-    fn mark(&mut self, visibility: Visibility) -> Result<()> {
+    /// Puts a barrier packet behind the newest work, for those who cannot wait for that itself. Waits for room for at most `patience`.
+    fn mark(&mut self, visibility: Visibility, patience: Duration) -> Result<()> {
         let Some((token, place)) = &mut self.last else { return Ok(()) };
         let shared = &*self.shared;
         let queue = &shared.pool[shared.queues[*place].expect("work was submitted to it")];
         let empty = queue.state().parts().empty.clone();
-        let order = Order { after: std::slice::from_ref(token), visibility, ..Order::new(&empty) };
-        let marker = submit(queue.state(), &order, self.patience)?;
+        // Where others submit too, the barrier bit would wait for their kernels as well.
+        let by_signal = self.core.other().behind == Behind::Signal;
+        let after = std::slice::from_ref(&*token);
+        let order = Order { after, visibility, by_signal, ..Order::new(&empty) };
+        let marker = submit(queue.state(), &order, patience)?;
         *token = marker;
-        self.tracker.request.markers += 1;
+        self.core.marked();
         Ok(())
     }
 
-    /// A token of the newest work that the host can wait for.
-    fn for_host(&mut self) -> Result<Option<Token>> {
+    /// A token of the newest work that the host can wait for. Waits for room for at most `patience`.
+    fn for_host(&mut self, patience: Duration) -> Result<Option<Token>> {
         if self.last.as_ref().is_some_and(|(token, _)| token.visibility() != Visibility::System) {
-            self.mark(Visibility::System)?;
+            self.mark(Visibility::System, patience)?;
         }
         Ok(self.last.as_ref().map(|(token, _)| token.clone()))
     }
@@ -278,9 +287,9 @@ impl Worker {
             let (request, queue, _) = self.times.pop_front().expect("it is in front");
             match time {
                 Ok(time) => {
-                    self.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns))
+                    self.core.tracker.record_time(request, queue, time.end_ns.saturating_sub(time.start_ns))
                 }
-                Err(_) => self.tracker.no_time(request),
+                Err(_) => self.core.tracker.no_time(request),
             }
         }
     }

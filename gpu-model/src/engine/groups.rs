@@ -10,7 +10,8 @@ impl Gpu {
     pub(super) fn classify(&mut self, mask: &Mask) {
         let mut inside: Vec<(u32, u32)> = Vec::new();
         let mut next = self.classes.iter().max().map_or(0, |class| class + 1);
-        for class in 0..next {
+        let known = next;
+        for class in 0..known {
             let mut of_class = (0..self.classes.len()).filter(|&cu| self.classes[cu] == class);
             let first = of_class.next().map(|cu| mask.contains(cu));
             if first.is_some_and(|first| of_class.any(|cu| mask.contains(cu) != first)) {

@@ -59,12 +59,10 @@ fn solve(rows: &[Vec<f64>], values: &[f64], active: &[usize]) -> Option<Vec<f64>
         if matrix[column][column].abs() < 1e-30 {
             return None;
         }
-        for row in (0..n).filter(|&row| row != column) {
-            let factor = matrix[row][column] / matrix[column][column];
-            for k in column..=n {
-                let above = matrix[column][k];
-                matrix[row][k] -= factor * above;
-            }
+        let pivot = matrix[column].clone();
+        for (_, row) in matrix.iter_mut().enumerate().filter(|(row, _)| *row != column) {
+            let factor = row[column] / pivot[column];
+            row.iter_mut().zip(&pivot).for_each(|(value, above)| *value -= factor * above);
         }
     }
     Some((0..n).map(|i| matrix[i][n] / matrix[i][i]).collect())

@@ -224,7 +224,7 @@ proptest! {
                 name @ 1..3 => router.table().name(["k0", "k1"][usize::from(name - 1)]),
                 _ => KernelName::ANY,
             };
-            let before = router.previous;
+            let before = router.core.previous();
             let was_complete = *next == 0 || gpu.done.contains(&(worker, *next - 1));
             let routed = match router.route(packet, name, &mut gpu) {
                 Ok(routed) => routed,
@@ -239,17 +239,15 @@ proptest! {
             };
             let (queue, last) = *routed.packets().last().unwrap();
             // Never more than is needed.
-            let same = before.is_none_or(|before| before.queue == queue);
+            let same = before.is_none_or(|(before, ..)| before == queue);
             let needed = match before {
-                Some(before) if !same || queue >= SHARED => match before.done {
-                    Done::When(_) => !was_complete,
-                    Done::Unknown => !same,
-                    Done::Already => false,
-                },
+                Some((_, told, known)) if !same || queue >= SHARED => {
+                    !known && if told { !was_complete } else { !same }
+                }
                 _ => false,
             };
             prop_assert_eq!(routed.packets().len() > 1, needed);
-            prop_assert!(routed.packets().len() < 3 || matches!(before.unwrap().done, Done::Unknown));
+            prop_assert!(routed.packets().len() < 3 || matches!(before, Some((_, false, _))));
             if given.own_signal {
                 prop_assert_eq!(last.completion_signal(), packet.completion_signal(), "its own signal is kept");
             }
