@@ -1,4 +1,4 @@
-//! Prints every comparison: measured, model, error.
+//! Prints comparisons: measured, model, error. `print LETTERS`: m masks, k kernels, p power, i interference, c mixes.
 
 use std::time::Instant;
 
@@ -41,7 +41,6 @@ fn main() {
                 stats::percentile_abs(&curve, 90.0),
                 from.elapsed()
             );
-            worst(&compared);
         }
     }
     if what.contains('p') {
@@ -61,22 +60,5 @@ fn main() {
             line(&mix.watts);
         }
         println!("{:?}", from.elapsed());
-    }
-}
-
-fn worst(compared: &[kernels::Comparison]) {
-    let mut by: Vec<(f64, &kernels::Comparison)> =
-        compared.iter().map(|c| (stats::worst(&c.errors().collect::<Vec<_>>()), c)).collect();
-    by.sort_by(|a, b| b.0.total_cmp(&a.0));
-    for (worst, c) in by.iter().take(0) {
-        let points: Vec<String> = c.points.iter().map(|p| format!("{}:{:.0}/{:.0}", p.0, p.1, p.2)).collect();
-        println!(
-            "  {worst:.2} {:?} {} whole {} part {} | {}",
-            c.fit,
-            c.launch.blocks,
-            c.launch.us[&132],
-            c.launch.us[&32],
-            points.join(" ")
-        );
     }
 }
