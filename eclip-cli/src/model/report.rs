@@ -193,13 +193,25 @@ impl Page {
              their pauses coincide.",
         );
         let mut rows = Vec::new();
-        for one in interference::compare(device) {
+        let compared = interference::compare(device);
+        for one in &compared {
             for pair in &one.slowdowns {
                 self.target(&format!("slow-down of {}", pair.label), pair.error().abs(), 0.15);
                 let (measured, model) = (format!("{:.2}", pair.measured), format!("{:.2}", pair.model));
                 rows.push(vec![pair.label.clone(), measured, model, percent(pair.error())]);
             }
         }
+        let points = |partition: &str| {
+            let rows = compared.iter().filter(|one| one.row.partition == partition);
+            rows.flat_map(|one| &one.slowdowns).map(|pair| (pair.measured, pair.model)).collect()
+        };
+        let series = [
+            Series::line("equal", 2, vec![(1.0, 1.0), (4.0, 4.0)]),
+            Series::dots("shared", 1, points("full_shared")),
+            Series::dots("disjoint", 0, points("disjoint")),
+        ];
+        let frame = Frame { title: "slow-downs", x: "measured", y: "model (simulated)", log: (false, false) };
+        self.plot(&frame, &series)?;
         self.table(&["kernel", "measured", "model (simulated)", "error"], &rows);
         Ok(())
     }
