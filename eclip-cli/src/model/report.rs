@@ -188,7 +188,8 @@ impl Page {
         self.head(
             "Two kernels at once",
             "An FMA-bound and a copy-bound kernel in closed loops on an H200 (interference.csv). Slow-down = rate alone / rate together. \
-             The data do not tell the registers of the FMA kernel; four of its blocks to an SM are assumed. Missing: the alone rate of \
+             The data do not tell the registers of the FMA kernel; four of its blocks to an SM are assumed, because with eight the model gives \
+             1.43 and 1.02 for FMA and copy on shared SMs: that pair is no independent evidence. Missing: the alone rate of \
              copies on 64 SMs is far below that on 68 (memory partitions); and in the model two equal copy loops stay in step, so that \
              their pauses coincide.",
         );
