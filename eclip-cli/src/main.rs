@@ -1,4 +1,4 @@
-//! The `eclip` command: `info`, `demo`, `bench`, `sim`.
+//! The `eclip` command: `info`, `demo`, `bench`, `model`, `sim`.
 //!
 //! Exit codes: 0 all is well, 1 something failed, 2 wrong usage; `sim` ends as the program that it runs.
 
@@ -7,6 +7,7 @@ mod demo;
 mod device;
 mod failure;
 mod info;
+mod model;
 mod sim;
 mod table;
 
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Options),
     /// Measures what the library costs, beside what others cost
     Bench(bench::Options),
+    /// Computes what a GPU's time and power would be: scenarios, constants, comparison with measurements
+    Model(model::Options),
     /// Runs any program on the simulated GPU
     Sim(sim::Options),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Info => info::run(out),
         Command::Demo(options) => demo::run(&options, out),
         Command::Bench(options) => bench::run(&options, out),
+        Command::Model(options) => model::run(&options, out),
         Command::Sim(options) => sim::run(&options),
     };
     match result.and_then(|()| Ok(out.flush()?)) {

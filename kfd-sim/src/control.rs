@@ -14,9 +14,21 @@
 //! gpu.processor().set_memory_model(control::MemoryModel::Strict).unwrap(); // a missing fence shows
 //! ```
 //!
-//! A program that is only preloaded is controlled through the environment: `KFD_SIM_LOG=1` writes every ioctl to
-//! standard error, `KFD_SIM_FAIL="SET_CU_MASK=EINVAL:once,CREATE_QUEUE=ENOMEM:3"` makes calls fail,
-//! `KFD_SIM_MEMORY=strict` makes missing fences show.
+//! | what | where |
+//! |---|---|
+//! | make calls of the driver fail, follow a [`FaultPlan`] | [`Recorder::fail`], [`Recorder::follow`] |
+//! | ioctls and CU masks that were seen | [`Recorder::ioctls`], [`Recorder::masks`] |
+//! | packets that completed, counters | [`CommandProcessor::dispatch_log`], [`CommandProcessor::stats`] |
+//! | everything as structured events, also to a file | [`Device::journal`] |
+//! | what ran where, for Perfetto | [`CommandProcessor::set_tracing`], [`Device::write_trace`] |
+//! | stop and resume a queue, one packet at a time | [`CommandProcessor::stall_queue`], [`CommandProcessor::set_stepping`], [`CommandProcessor::step`] |
+//! | a memory fault | [`CommandProcessor::inject_page_fault`] |
+//! | strict memory, races | [`CommandProcessor::set_memory_model`], [`CommandProcessor::set_race_detection`] |
+//! | VRAM and GTT in use | [`Device::memory_used`] |
+//! | what the device was made with | [`Device::settings`], [`Settings`] |
+//!
+//! A program that is only preloaded is controlled through the environment: [`VARIABLES`](crate::settings::VARIABLES), which
+//! [`launcher`](crate::launcher) sets from flags. `docs/device.md` describes all of it.
 //!
 //! Any thread. Like amdkfd's, the device's state belongs to the process, not to a descriptor: shutting the runtime down
 //! and initialising it again finds the same device. Tests of single ioctls make a [`Device`] of their own instead.
@@ -25,9 +37,12 @@ use crate::kernel::uapi::Errno;
 use crate::machine;
 use std::sync::Arc;
 
-pub use crate::cp::MemoryModel;
+pub use crate::cp::{CommandProcessor, MemoryModel};
+pub use crate::journal::{Entry, Event, Journal};
 pub use crate::kernel::record::{Failure, IoctlRecord, MaskRecord, OPEN, Recorder, When};
 pub use crate::kernel::{Device, Node};
+pub use crate::plan::{Fault, FaultPlan, Rule};
+pub use crate::settings::{KfdVersion, Settings, set_quiet};
 
 /// Turns the simulated machine on for this process. Call it before the runtime is initialised.
 pub fn switch_on() {

@@ -3,6 +3,9 @@
 //! The program is started with the simulator's shared library preloaded and `ECLIP_DEVICE=sim`; its children inherit
 //! both. A program that is statically linked or set-user-id cannot preload and would see the real machine: it is refused.
 
+use crate::kernel::record::Failure;
+use crate::plan::FaultPlan;
+use crate::settings::KfdVersion;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -14,6 +17,74 @@ use std::process::Command;
 pub const LIBRARY: &str = "libkfd_sim.so";
 /// Names the library's path, instead of the search.
 pub const LIBRARY_VARIABLE: &str = "ECLIP_KFD_SIM";
+
+/// Settings that a launched program gets through its environment; what is `None` or false is as the environment of the launcher has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `KFD_SIM_MEMORY`.
+    pub memory: Option<String>,
+    /// `KFD_SIM_KFD_VERSION`.
+    pub kfd_version: Option<String>,
+    /// `KFD_SIM_EVENTS`.
+    pub events: Option<PathBuf>,
+    /// `KFD_SIM_TRACE`.
+    pub trace: Option<PathBuf>,
+    /// `KFD_SIM_PLAN`.
+    pub plan: Option<PathBuf>,
+    /// `KFD_SIM_FAIL`.
+    pub fail: Option<String>,
+    /// `KFD_SIM_THREADS`.
+    pub threads: Option<usize>,
+    /// `KFD_SIM_RACES`.
+    pub races: bool,
+    /// `KFD_SIM_LOG`.
+    pub log: bool,
+}
+
+impl Flags {
+    /// Checks the values that the program would only report, and makes paths independent of its folder.
+    pub fn variables(&self) -> Result<Vec<(&'static str, OsString)>, LaunchError> {
+        let bad = |name: &'static str, why: String| LaunchError::BadSetting { name, why };
+        if let Some(memory) = &self.memory {
+            memory.parse::<crate::cp::MemoryModel>().map_err(|why| bad("KFD_SIM_MEMORY", why.to_string()))?;
+        }
+        if let Some(version) = &self.kfd_version {
+            version.parse::<KfdVersion>().map_err(|why| bad("KFD_SIM_KFD_VERSION", why))?;
+        }
+        if let Some(plan) = &self.plan {
+            FaultPlan::read(plan).map_err(|why| bad("KFD_SIM_PLAN", why.to_string()))?;
+        }
+        let failures =
+            self.fail.iter().flat_map(|list| list.split(',')).filter(|entry| !entry.trim().is_empty());
+        for entry in failures {
+            Failure::parse(entry).map_err(|why| bad("KFD_SIM_FAIL", why))?;
+        }
+        if self.threads.is_some_and(|threads| !(1..=crate::cp::MOST_THREADS).contains(&threads)) {
+            let why = format!("a number from 1 to {} expected", crate::cp::MOST_THREADS);
+            return Err(bad("KFD_SIM_THREADS", why));
+        }
+        let threads = self.threads.map(|threads| threads.to_string());
+        let text = |name, value: &Option<String>| value.as_ref().map(|text| (name, OsString::from(text)));
+        let switch = |name, on: bool| on.then(|| (name, OsString::from("1")));
+        let mut found: Vec<_> = [
+            text("KFD_SIM_MEMORY", &self.memory),
+            text("KFD_SIM_KFD_VERSION", &self.kfd_version),
+            text("KFD_SIM_FAIL", &self.fail),
+            text("KFD_SIM_THREADS", &threads),
+            switch("KFD_SIM_RACES", self.races),
+            switch("KFD_SIM_LOG", self.log),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let paths =
+            [("KFD_SIM_EVENTS", &self.events), ("KFD_SIM_TRACE", &self.trace), ("KFD_SIM_PLAN", &self.plan)];
+        for (name, path) in paths.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?))) {
+            found.push((name, std::path::absolute(path)?.into_os_string()));
+        }
+        Ok(found)
+    }
+}
 
 /// Why a program cannot be started on the simulated machine.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +101,14 @@ pub enum LaunchError {
     /// The variable names something that is not a file.
     #[error("{LIBRARY_VARIABLE} is {0}, which is not a file")]
     BadVariable(PathBuf),
+    /// A setting that makes no sense.
+    #[error("{name}: {why}")]
+    BadSetting {
+        /// Its environment variable.
+        name: &'static str,
+        /// Why.
+        why: String,
+    },
     /// A preload path cannot hold a colon or a space.
     #[error(
         "{0} holds a space or a colon, which the loader takes as a separator; move it or link to it elsewhere"
@@ -157,6 +236,29 @@ fn preload(library: &Path, before: &OsStr) -> Result<OsString, LaunchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_become_variables_and_nonsense_is_refused() {
+        let flags = Flags {
+            memory: Some("strict".into()),
+            races: true,
+            trace: Some("x.json".into()),
+            ..Flags::default()
+        };
+        let variables = flags.variables().unwrap();
+        assert_eq!(variables[0], ("KFD_SIM_MEMORY", "strict".into()));
+        assert_eq!(variables[1], ("KFD_SIM_RACES", "1".into()));
+        assert!(variables[2].0 == "KFD_SIM_TRACE" && Path::new(&variables[2].1).is_absolute());
+        for (name, flags) in [
+            ("KFD_SIM_MEMORY", Flags { memory: Some("lax".into()), ..Flags::default() }),
+            ("KFD_SIM_KFD_VERSION", Flags { kfd_version: Some("3".into()), ..Flags::default() }),
+            ("KFD_SIM_PLAN", Flags { plan: Some("/nonexistent".into()), ..Flags::default() }),
+            ("KFD_SIM_FAIL", Flags { fail: Some("NOPE=EIO".into()), ..Flags::default() }),
+            ("KFD_SIM_THREADS", Flags { threads: Some(0), ..Flags::default() }),
+        ] {
+            assert!(flags.variables().unwrap_err().to_string().starts_with(name));
+        }
+    }
 
     #[test]
     fn looks_beside_in_deps_above_and_in_an_installed_tree() {

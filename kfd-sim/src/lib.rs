@@ -21,13 +21,8 @@
 //! Either way it passes everything through until it is switched on: by the environment, by [`control::switch_on`], or because
 //! the host has no `/dev/kfd`.
 //!
-//! | environment | does |
-//! |---|---|
-//! | `ECLIP_DEVICE` | `sim`: always simulated; `real`: never; unset: simulated if and only if the host has no `/dev/kfd` |
-//! | `ECLIP_KFD_SIM` | the library that the launcher preloads |
-//! | `KFD_SIM_LOG=1` | writes every ioctl to standard error |
-//! | `KFD_SIM_MEMORY` | `coherent` (unset), `caches` or `strict`: whether missing fences show ([`control::MemoryModel`]) |
-//! | `KFD_SIM_FAIL` | makes calls fail: `SET_CU_MASK=EINVAL:once,CREATE_QUEUE=ENOMEM:3,OPEN=EACCES` |
+//! What can be chosen about it is in [`settings`]: each has an environment variable ([`settings::VARIABLES`]) and a flag of `eclip sim`.
+//! `docs/device.md` lists what is supported and what is not.
 //!
 //! # Inside
 //! [`hooks`] (libc's functions) -> [`paths`] and [`fixture`] (files), [`kernel`] (ioctls, memory, events, queues) ->
@@ -39,14 +34,12 @@
 //! illegal-instruction error and is never guessed. *Times* come from a simple model ([`timing`]) whose constants are marked
 //! with their source or as assumed. GPU time follows the host's clock and stands still while the interpreter catches up; the
 //! stall is counted ([`cp::CpStats`]). ROCr translates GPU ticks with the host's clock, so translated times fall behind by
-//! the stalls. Memory is coherent unless [`caches`] are asked for. Compute queues beyond the hardware's 24 share a
-//! hardware queue without time slices.
+//! the stalls. Memory is coherent unless [`caches`] are asked for (tests should: `strict`). Compute queues beyond the hardware's 24 share
+//! hardware queues and take turns; waves of a queue without its turn are saved, as the hardware's context save does it.
 //!
 //! # What it is not
 //! Not a driver test: there is no scheduling between processes, no eviction but after a memory fault, no IPC, no dmabuf, no SVM, no debugger, no
-//! graphics. Such ioctls answer EINVAL and appear in the log by name. Memory that a program has registered and then gives
-//! back to the host without deregistering it is a crash here, where hardware has a page fault. Statically linked programs
-//! cannot be run on it.
+//! graphics. Such ioctls answer EINVAL and appear in the log by name. Statically linked programs cannot be run on it.
 //!
 //! # Prior art
 //! AMD's rocjitsu (ROCm/rocm-systems, `emulation/rocjitsu`) interposes the same way, for CDNA and RDNA GPUs; tinygrad tests
@@ -57,12 +50,17 @@ pub mod control;
 pub mod cp;
 pub mod device;
 pub mod fixture;
+mod guard;
 pub mod hooks;
 pub mod isa;
+pub mod journal;
 pub mod kernel;
 pub mod launcher;
 mod machine;
 pub mod memory;
 pub mod paths;
+pub mod plan;
 pub mod ports;
+pub mod settings;
 pub mod timing;
+pub mod trace;

@@ -180,6 +180,14 @@ unsafe extern "C" fn in_forked_child() {
 }
 
 extern "C" fn at_exit() {
+    if let Some(device) = device_if_any()
+        && let Some(file) = &device.settings().trace
+    {
+        let written = outside(|| device.write_trace(file)).unwrap_or(Ok(()));
+        if let Err(why) = written {
+            eprintln!("kfd-sim: KFD_SIM_TRACE: cannot write {}: {why}", file.display());
+        }
+    }
     // Other threads may still look paths up: they get a new look-up failure, not a dangling tree.
     // SAFETY: as in `device_if_any`.
     let files = unsafe { FILES.load(Ordering::Acquire).as_ref() };

@@ -3,6 +3,7 @@
 //! A virtual address is valid from MAP_MEMORY_TO_GPU until UNMAP; everything else is a GPU fault. Any thread may call
 //! anything here. Spans may be cached as long as [`AddressSpace::generation`] has not moved.
 
+use crate::guard::{self, Inside, Lost};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -97,6 +98,8 @@ pub struct AddressSpace {
     /// Whether removals are listed.
     listing: AtomicBool,
     removed: Mutex<Vec<(u64, u64)>>,
+    /// Host memory that its owner has taken away.
+    lost: Lost,
 }
 
 impl AddressSpace {
@@ -146,6 +149,10 @@ impl AddressSpace {
     pub fn translate(&self, va: u64, len: u64, access: Access) -> Result<Span, MemoryFault> {
         let fault = |cause| MemoryFault { va, len, access, cause };
         let spans = self.spans.read().unwrap();
+        if self.lost.any() {
+            // Whoever is running stops here; the command processor then finds out what is missing.
+            return Err(fault(FaultCause::NotMapped));
+        }
         let (_, span) = spans.range(..=va).next_back().ok_or(fault(FaultCause::NotMapped))?;
         if !span.contains(va, len) {
             return Err(fault(FaultCause::NotMapped));
@@ -156,6 +163,36 @@ impl AddressSpace {
             Access::Execute => span.executable,
         };
         if permitted { Ok(*span) } else { Err(fault(FaultCause::NotPermitted)) }
+    }
+
+    /// This thread executes packets in this address space: memory that its owner has taken away becomes a memory fault of the
+    /// GPU (see `guard.rs`).
+    pub(crate) fn enter(&self) -> Inside<'_> {
+        guard::enter(&self.lost, &self.generation)
+    }
+
+    /// If host memory was found missing since the last call: takes its pages out of the page tables, and says which access
+    /// came first. No thread may be executing packets.
+    pub(crate) fn take_lost(&self) -> Option<MemoryFault> {
+        if !self.lost.any() {
+            return None;
+        }
+        let (address, pages) = self.lost.list();
+        let spans: Vec<Span> = self.spans.read().unwrap().values().copied().collect();
+        let at = |host: usize| {
+            let inside = move |s: &&Span| (s.host as usize..s.host as usize + s.len as usize).contains(&host);
+            spans.iter().filter(inside).map(move |s| s.va + (host - s.host as usize) as u64)
+        };
+        let va = at(address).next();
+        for page in pages {
+            for va in at(page) {
+                self.unmap(va, 4096);
+            }
+        }
+        self.lost.undo();
+        // Not the GPU's memory: a bug of the simulator, which must not be taken for the program's.
+        let va = va.unwrap_or_else(|| panic!("the simulator accessed {address:#x}, which is not mapped"));
+        Some(MemoryFault { va, len: 1, access: Access::Read, cause: FaultCause::NotMapped })
     }
 
     /// From now on [`AddressSpace::take_removed`] lists what is removed, or no more.

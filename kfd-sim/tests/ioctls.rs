@@ -6,6 +6,8 @@ use kfd_sim::device::DeviceSpec;
 use kfd_sim::kernel::GPU_ID;
 use kfd_sim::kernel::uapi::*;
 use kfd_sim::memory::Access;
+use kfd_sim::plan::FaultPlan;
+use kfd_sim::settings::Settings;
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::thread;
@@ -334,6 +336,100 @@ fn drm_tells_what_libdrm_asks() {
     info(0x15, [u32::MAX, 8, 0, 0], &mut [0; 4]).unwrap();
     assert_eq!(info(0x99, [0; 4], &mut [0; 4]), Err(libc::EINVAL));
     assert_eq!(device.ioctl(Node::Render, Request::word(b'K', 1, 8), 0).unwrap_err().0, libc::ENOTTY);
+}
+
+fn at_version(version: &str) -> Arc<Device> {
+    let settings = Settings { kfd_version: version.parse().unwrap(), ..Settings::default() };
+    Device::with_settings(DeviceSpec::mi50(), settings).unwrap()
+}
+
+#[test]
+fn the_version_is_a_setting_and_ages_come_with_one_point_fourteen() {
+    for (version, minor, ages) in
+        [("auto", 11, false), ("1.11", 11, false), ("1.14", 14, true), ("1.18", 18, true)]
+    {
+        let device = at_version(version);
+        let mut told = GetVersion::zeroed();
+        call(&device, 0x01, &mut told).unwrap();
+        assert_eq!((told.major, told.minor), (1, minor));
+        let id = event(&device, event_type::SIGNAL, true).event_id;
+        call(&device, 0x0a, &mut EventId { event_id: id, pad: 0 }).unwrap();
+        let wait = |age: u64| {
+            let mut data = [EventData { event_id: id, ..EventData::zeroed() }];
+            data[0].payload[..8].copy_from_slice(&age.to_le_bytes());
+            let events_ptr = data.as_mut_ptr() as u64;
+            let mut args =
+                WaitEvents { events_ptr, num_events: 1, wait_for_all: 1, timeout: 0, wait_result: 9 };
+            call(&device, 0x0c, &mut args).unwrap();
+            (args.wait_result, u64::from_le_bytes(data[0].payload[..8].try_into().unwrap()))
+        };
+        assert_eq!(wait(0), (wait_result::COMPLETE, 0), "the old rule");
+        let expected = if ages { (wait_result::COMPLETE, 2) } else { (wait_result::TIMEOUT, 1) };
+        assert_eq!(wait(1), expected, "{version}");
+        assert_eq!(wait(2).0, wait_result::TIMEOUT);
+    }
+}
+
+#[test]
+fn what_newer_runtimes_call_first_is_answered() {
+    let device = at_version("1.18");
+    let enable = |mode_mask| {
+        let mut args = RuntimeEnable { r_debug: 0x1000, mode_mask, capabilities: 9 };
+        call(&device, 0x25, &mut args).map(|()| args.capabilities)
+    };
+    assert_eq!(
+        [enable(1), enable(1), enable(0), enable(0), enable(3)],
+        [Ok(0), Err(libc::EBUSY), Ok(0), Ok(0), Ok(0)]
+    );
+    let mut smi = SmiEvents { gpu_id: GPU_ID, anon_fd: 0 };
+    call(&device, 0x1f, &mut smi).unwrap();
+    let mask = 1u64;
+    // SAFETY: a new descriptor, which is the caller's; a mask of eight bytes.
+    unsafe {
+        assert_eq!(libc::write(smi.anon_fd as i32, (&raw const mask).cast(), 8), 8);
+        assert_eq!(libc::close(smi.anon_fd as i32), 0);
+    }
+    assert_eq!(call(&device, 0x1f, &mut SmiEvents { gpu_id: 1, anon_fd: 0 }), Err(libc::EINVAL));
+    let mut memory = AvailableMemory { gpu_id: GPU_ID, ..AvailableMemory::zeroed() };
+    call(&device, 0x23, &mut memory).unwrap();
+    // A caller's structures may be older (88 bytes for CREATE_QUEUE) or newer than ours.
+    for bytes in [88, 96, 128] {
+        let mut args = vec![0u8; bytes];
+        let word = Request::word(b'K', 0x02, bytes);
+        assert_eq!(
+            device.ioctl(Node::Kfd, word, args.as_mut_ptr() as u64),
+            Err(Errno(libc::EINVAL)),
+            "no GPU 0"
+        );
+    }
+    for nr in [0x1c, 0x1d, 0x20, 0x22, 0x24, 0x26, 0x80, 0x81, 0x84, 0x85, 0xff] {
+        assert_eq!(call(&device, nr, &mut [0u64; 8]), Err(libc::EINVAL), "{nr:#x}");
+    }
+}
+
+#[test]
+fn a_plan_lets_ioctls_fail_the_same_way_each_time() {
+    let plan = "seed = 5\n[[rule]]\nioctl = \"any\"\nerrno = \"EIO\"\nchance = 0.25\n";
+    let struck = || {
+        let plan = Some(FaultPlan::parse(plan).unwrap());
+        let settings = Settings { plan, ..Settings::default() };
+        let device = Device::with_settings(DeviceSpec::mi50(), settings).unwrap();
+        (0..200).map(|_| call(&device, 0x01, &mut GetVersion::zeroed()).is_err()).collect::<Vec<_>>()
+    };
+    let first = struck();
+    assert_eq!(first, struck());
+    assert!((25..75).contains(&first.iter().filter(|s| **s).count()));
+}
+
+#[test]
+fn a_device_file_cannot_be_shrunk_below_the_device() {
+    let device = device();
+    for node in [Node::Kfd, Node::Render] {
+        let fd = device.file(node).unwrap();
+        // SAFETY: a system call on an open descriptor.
+        let refused = unsafe { libc::ftruncate(std::os::fd::AsRawFd::as_raw_fd(&fd), 0) } != 0;
+        assert!(refused, "{node:?}");
+    }
 }
 
 proptest! {

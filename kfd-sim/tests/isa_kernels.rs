@@ -403,37 +403,3 @@ fn arrays_in_registers_are_indexed() {
         }
     }
 }
-
-/// How fast the interpreter is: `cargo test -p kfd-sim --test isa_kernels throughput -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    let bodies = [
-        ("integer", "x = x * 3 + (x ^ (x >> 3)) + n; y = (y << 1) ^ x; z += y; q = q - z;"),
-        ("float", "f = f * 1.0001f + 0.5f; g = g + f; h = h * g; k = k - h;"),
-        ("global load and store", "x += a[(GID + n * 64) & 0xffff]; o[GID] = x;"),
-    ];
-    for (name, body) in bodies {
-        let source = format!(
-            "kernel void t(global const uint *a, global uint *o, uint m) {{
-            uint x = GID, y = x + 1, z = 0, q = 3; float f = x, g = 1, h = 2, k = 1;
-            for (uint n = 0; n < m; n++) {{ {body} }} o[GID] = x + y + z + q + (uint)(f + g + h + k); }}"
-        );
-        let Some(code) = compile(&source) else { return };
-        let mut gpu = Gpu::new();
-        let base = gpu.load(&code);
-        let (a, out) = (gpu.alloc(1 << 18), gpu.alloc(4096));
-        let dispatch = Dispatch::new(&code, base, "t", 1024, 256).arg(a).arg(out).arg(20_000u32);
-        let start = std::time::Instant::now();
-        let stats = dispatch.run(&mut gpu).unwrap();
-        let seconds = start.elapsed().as_secs_f64();
-        let instructions = stats.valu + stats.salu + stats.vmem + stats.smem;
-        let bytes = stats.vmem_read_bytes + stats.vmem_write_bytes;
-        println!(
-            "{name}: {:.2e} lane-operations/s, {:.1} ns an instruction, {:.2e} bytes/s",
-            stats.valu_lanes as f64 / seconds,
-            seconds * 1e9 / instructions as f64,
-            bytes as f64 / seconds
-        );
-    }
-}

@@ -1,4 +1,4 @@
-//! Developer commands: demo, test, bindgen, kernels, setup.
+//! Developer commands: demo, test, bindgen, kernels, setup, runtimes.
 //!
 //! Each command first sees to its own set-up (`setup`): it looks for what it needs, names the missing packages and
 //! what they are for, and installs them. One thread, but for the readers of a child's output.
@@ -18,22 +18,25 @@ mod kernels;
 mod packages;
 mod probe;
 mod rocm;
+mod runtimes;
 mod setup;
 mod steps;
 mod test;
 
 use setup::Purpose;
+use test::Extent;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND [--no-install]
 
   demo [ARGUMENTS...]      build and run the demo; arguments go to `eclip demo`
-  test [--quick | --full]  format, lints, docs, all tests, generated files; --quick leaves out the slow checks, --full
-                           takes the long form of the tests that have one
+  test [--quick | --full]  format, lints, docs, all tests, generated files; --quick leaves out the slow checks,
+                           --full runs the long form of those tests that have one
   bindgen [--check]        regenerate hsa-sys's bindings from the HSA headers, or compare them
   kernels [--check]        rebuild the code objects in kernels/bin, or compare them
   setup [demo|test|bindgen|kernels]
                            only the set-up of that command (default: test)
+  runtimes [trixie|sid]    the C programs of tests/programs on another release's ROCr and HIP, fetched, not installed
 
   --no-install             name what is missing, print the line that installs it, and stop
 ";
@@ -43,10 +46,11 @@ usage: cargo xtask COMMAND [--no-install]
 enum Task {
     Help,
     Demo(Vec<OsString>),
-    Test { quick: bool, full: bool },
+    Test { extent: Extent },
     Bindgen { check: bool },
     Kernels { check: bool },
     Setup(Purpose),
+    Runtimes(String),
 }
 
 fn main() -> ExitCode {
@@ -68,9 +72,9 @@ fn run(task: Task, install: bool) -> Result<ExitCode, String> {
             ready(Purpose::Demo)?;
             return demo::run(&arguments);
         }
-        Task::Test { quick, full } => {
-            ready(if quick { Purpose::QuickTest } else { Purpose::Test })?;
-            return Ok(test::run(quick, full));
+        Task::Test { extent } => {
+            ready(if extent == Extent::Quick { Purpose::QuickTest } else { Purpose::Test })?;
+            return Ok(test::run(extent));
         }
         Task::Bindgen { check } => {
             ready(Purpose::Bindgen)?;
@@ -93,6 +97,10 @@ fn run(task: Task, install: bool) -> Result<ExitCode, String> {
             ready(purpose)?;
             println!("everything that {} needs is there", purpose.command());
         }
+        Task::Runtimes(suite) => {
+            ready(Purpose::Test)?;
+            runtimes::run(&suite)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,15 +109,15 @@ fn run(task: Task, install: bool) -> Result<ExitCode, String> {
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), String> {
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut command, mut what, mut install) = (None::<String>, None::<String>, true);
-    let (mut check, mut quick, mut full) = (false, false, false);
+    let (mut check, mut extent) = (false, Extent::Usual);
     let mut rest = Vec::new();
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         match (argument, command.as_deref()) {
             (Long("no-install"), _) => install = false,
             (Long("help") | Short('h'), _) => return Ok((Task::Help, install)),
             (Long("check"), Some("bindgen" | "kernels")) => check = true,
-            (Long("quick"), Some("test")) if !full => quick = true,
-            (Long("full"), Some("test")) if !quick => full = true,
+            (Long("quick"), Some("test")) if extent != Extent::Full => extent = Extent::Quick,
+            (Long("full"), Some("test")) if extent != Extent::Quick => extent = Extent::Full,
             (Value(value), None) => {
                 let demo = value == "demo";
                 command = Some(value.string().map_err(|e| e.to_string())?);
@@ -120,7 +128,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), 
                     rest.retain(|argument| argument != "--no-install");
                 }
             }
-            (Value(value), Some("setup")) if what.is_none() => {
+            (Value(value), Some("setup" | "runtimes")) if what.is_none() => {
                 what = Some(value.string().map_err(|e| e.to_string())?);
             }
             (other, _) => return Err(format!("{}\n\n{USAGE}", other.unexpected())),
@@ -129,7 +137,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), 
     let task = match command.as_deref() {
         None => Task::Help,
         Some("demo") => Task::Demo(rest),
-        Some("test") => Task::Test { quick, full },
+        Some("test") => Task::Test { extent },
         Some("bindgen") => Task::Bindgen { check },
         Some("kernels") => Task::Kernels { check },
         Some("setup") => Task::Setup(match what.as_deref() {
@@ -139,6 +147,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Task, bool), 
             Some("kernels") => Purpose::Kernels,
             Some(other) => return Err(format!("nothing to set up is called {other:?}\n\n{USAGE}")),
         }),
+        Some("runtimes") => Task::Runtimes(what.unwrap_or_else(|| runtimes::DEFAULT.to_owned())),
         Some(other) => return Err(format!("unknown command {other:?}\n\n{USAGE}")),
     };
     Ok((task, install))
@@ -155,9 +164,9 @@ mod tests {
     #[test]
     fn command_lines() {
         assert_eq!(parsed(""), Ok((Task::Help, true)));
-        assert_eq!(parsed("test --quick"), Ok((Task::Test { quick: true, full: false }, true)));
-        assert_eq!(parsed("test --full"), Ok((Task::Test { quick: false, full: true }, true)));
-        assert_eq!(parsed("--no-install test"), Ok((Task::Test { quick: false, full: false }, false)));
+        assert_eq!(parsed("test --quick"), Ok((Task::Test { extent: Extent::Quick }, true)));
+        assert_eq!(parsed("test --full"), Ok((Task::Test { extent: Extent::Full }, true)));
+        assert_eq!(parsed("--no-install test"), Ok((Task::Test { extent: Extent::Usual }, false)));
         assert_eq!(parsed("bindgen --check --no-install"), Ok((Task::Bindgen { check: true }, false)));
         assert_eq!(parsed("setup"), Ok((Task::Setup(Purpose::Test), true)));
         assert_eq!(parsed("setup demo"), Ok((Task::Setup(Purpose::Demo), true)));

@@ -13,6 +13,8 @@ pub enum Need {
     Libclang,
     Rocminfo,
     Hip,
+    HipHeaders,
+    Rocrand,
     Valgrind,
     Clang14,
     Clang19,
@@ -34,6 +36,10 @@ impl Need {
             Need::Libclang => "libclang: bindgen reads the HSA headers with it",
             Need::Rocminfo => "rocminfo: an unmodified program that must see the simulated GPU",
             Need::Hip => "the HIP runtime (libamdhip64.so.5): an unmodified HIP program is one of the tests",
+            Need::HipHeaders => "the HIP headers: HIP programs in C are compiled and run",
+            Need::Rocrand => {
+                "rocRAND (librocrand.so.1): a library of AMD's kernels that must give its known results"
+            }
             Need::Valgrind => "valgrind: callgrind counts the instructions that submitting a packet takes",
             Need::Clang14 => "clang 14: one of the compilers whose code the interpreter is tested with",
             Need::Clang19 => "clang 19: the other one",
@@ -58,6 +64,8 @@ impl Need {
             },
             Need::Rocminfo => "rocminfo",
             Need::Hip => "libamdhip64-5",
+            Need::HipHeaders => "libamdhip64-dev",
+            Need::Rocrand => "librocrand1",
             Need::Valgrind => "valgrind",
             Need::Clang14 => "clang-14",
             Need::Clang19 => "clang-19",

@@ -14,21 +14,25 @@ use crate::rocm;
 pub fn present(need: Need) -> bool {
     match need {
         Need::Rocr => hsa_sys::Hsa::load().is_ok(),
-        Need::HsaHeaders => {
-            ["/usr/include", "/opt/rocm/include"].iter().any(|dir| Path::new(dir).join("hsa/hsa.h").exists())
-        }
+        Need::HsaHeaders => header("hsa/hsa.h"),
+        Need::HipHeaders => header("hip/hip_runtime_api.h"),
         Need::Clang => clang_has_amdgpu(),
         Need::Lld => runs("ld.lld"),
         Need::Llvm => runs("llvm-mc") && runs("llvm-objcopy"),
         Need::Libclang => libclang(),
         Need::Rocminfo => in_path("rocminfo"),
         Need::Hip => library("libamdhip64.so.5"),
+        Need::Rocrand => library("librocrand.so.1"),
         Need::Valgrind => runs("valgrind"),
         Need::Clang14 => runs("clang-14"),
         Need::Clang19 => runs("clang-19"),
         Need::Lld19 => runs("ld.lld-19"),
         Need::HashcatKernels => Path::new("/usr/share/hashcat/OpenCL/inc_vendor.h").exists(),
     }
+}
+
+fn header(path: &str) -> bool {
+    ["/usr/include", "/opt/rocm/include"].iter().any(|dir| Path::new(dir).join(path).exists())
 }
 
 /// A clang that can compile for the GPU: some distributions' cannot.

@@ -43,6 +43,8 @@ impl Purpose {
                 Libclang,
                 Rocminfo,
                 Hip,
+                HipHeaders,
+                Rocrand,
                 Valgrind,
                 Clang14,
                 Clang19,

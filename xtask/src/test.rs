@@ -11,15 +11,20 @@ use crate::steps::{Outcome, Steps};
 /// Left out by `--quick`: it builds bindgen.
 const SLOW_PACKAGE: &str = "hsa-sys-gen";
 
-/// Asks tests for their long form.
-const FULL: &str = "KFD_SIM_FULL";
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Without docs, doc tests, model checking, the fuzz targets and the comparison of generated files.
+    Quick,
+    /// Everything, in its usual form.
+    Usual,
+    /// Everything, and tests with a long form in that.
+    Full,
+}
 
-/// Tells tests that what they need is installed: one that would be skipped for want of it has failed.
-const NO_SKIP: &str = "KFD_SIM_NO_SKIP";
-
-/// Runs the checks; `quick` leaves out docs, doc tests, model checking, the fuzz targets and the comparison of generated files;
-/// `full` takes the long form of the tests that have one.
-pub fn run(quick: bool, full: bool) -> ExitCode {
+/// Runs the checks.
+pub fn run(extent: Extent) -> ExitCode {
+    let quick = extent == Extent::Quick;
     let packages: &[&str] =
         if quick { &["--workspace", "--exclude", SLOW_PACKAGE] } else { &["--workspace"] };
     let unless_quick =
@@ -31,7 +36,7 @@ pub fn run(quick: bool, full: bool) -> ExitCode {
     });
     // Tests run the programs, examples and the preloaded library, which a test build alone does not put in place.
     steps.run("build", || check(&[&["build"], packages, &["--lib", "--bins", "--examples"]].concat(), &[]));
-    steps.run("tests", || tests(packages, full));
+    steps.run("tests", || tests(packages, extent));
     steps.run("loom", || unless_quick(loom));
     steps.run("doc tests", || unless_quick(doc_tests));
     steps.run("rustdoc", || {
@@ -55,20 +60,24 @@ fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
 }
 
 /// Unit and integration tests, with nextest where it is installed.
-fn tests(packages: &[&str], full: bool) -> Outcome {
-    let environment: &[(&str, &str)] = if full { &[(NO_SKIP, "1"), (FULL, "1")] } else { &[(NO_SKIP, "1")] };
+fn tests(packages: &[&str], extent: Extent) -> Outcome {
+    // The set-up has put in place what tests need: one that would be skipped for want of it has failed.
+    let mut environment = vec![("KFD_SIM_NO_SKIP", "1")];
+    if extent == Extent::Full {
+        environment.push(("KFD_SIM_FULL", "1"));
+    }
     let nextest = cargo().args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
     if nextest {
         let options =
             ["--no-fail-fast", "--no-tests=pass", "--status-level=slow", "--final-status-level=fail"];
-        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat(), environment)
+        count(Runner::Nextest, &[&["nextest", "run"], packages, &options].concat(), &environment)
     } else {
         println!("cargo-nextest is not installed: using cargo test");
         // Doc tests are a step of their own.
         count(
             Runner::Libtest,
             &[&["test"], packages, &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]].concat(),
-            environment,
+            &environment,
         )
     }
 }

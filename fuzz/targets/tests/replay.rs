@@ -1,4 +1,6 @@
 //! The fuzz targets without a fuzzer: the corpus, and some thousand random changes of it.
+//!
+//! `ECLIP_FUZZ_ROUNDS` and `ECLIP_FUZZ_SEED` make it longer and different.
 
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,6 +11,8 @@ use fastrand::Rng;
 
 /// Changed inputs for each target.
 const CHANGED: usize = 20_000;
+/// Targets whose inputs cost more than others', and how much.
+const COSTS: &[(&str, usize)] = &[("ioctl", 20)];
 /// Bytes that are often at the edge of something.
 const EDGES: [u8; 9] = [0, 1, 2, 0x20, 0x7f, 0x80, 0x81, 0xfe, 0xff];
 
@@ -22,6 +26,11 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.sort();
     assert!(!files.is_empty(), "{}: no corpus", folder.display());
     files
+}
+
+/// A number from the environment.
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?}")))
 }
 
 /// Some changes such as fuzzers make.
@@ -68,8 +77,10 @@ fn the_corpus_and_changes_of_it_pass() {
         for (path, input) in &corpus {
             run(name, target, input, &path.display().to_string());
         }
-        let mut rng = Rng::with_seed(0xec11);
-        for round in 0..CHANGED {
+        let mut rng = Rng::with_seed(number("ECLIP_FUZZ_SEED").unwrap_or(0xec11));
+        let changed = number("ECLIP_FUZZ_ROUNDS").unwrap_or(CHANGED as u64) as usize;
+        let cost = COSTS.iter().find(|(costly, _)| *costly == name).map_or(1, |(_, cost)| *cost);
+        for round in 0..changed / cost {
             let mut input = corpus[rng.usize(..corpus.len())].1.clone();
             let other = &corpus[rng.usize(..corpus.len())].1;
             change(&mut rng, &mut input, other);

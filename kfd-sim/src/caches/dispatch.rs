@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::l2::{L2, Reader, Target, View, target};
 use super::page::{Mask, PAGE, Page, page_of};
+use super::races::Footprint;
 use crate::memory::{Access, AddressSpace, MemoryFault};
 
 /// Entries of the table of pages in use.
@@ -65,6 +66,8 @@ pub(crate) struct DispatchCache {
     table: Box<[Entry; ENTRIES]>,
     /// Of the mappings that the table belongs to.
     generation: u64,
+    /// Race detection: what it touched so far.
+    footprint: Option<Footprint>,
 }
 
 // SAFETY: the pointers of the table lead into pages owned by `written` and `view`, and are followed only by whoever has the
@@ -82,7 +85,24 @@ impl DispatchCache {
     pub fn new(l2: &mut L2, view: Arc<View>) -> Self {
         let launch = l2.next();
         let table = Box::new([NO_ENTRY; ENTRIES]);
-        Self { launch, view, written: HashMap::new(), touched: Vec::new(), table, generation: 0 }
+        let (written, touched) = Default::default();
+        Self { launch, view, written, touched, table, generation: 0, footprint: None }
+    }
+
+    /// From now on notes what it touches.
+    pub fn track(&mut self) {
+        self.footprint = Some(Footprint::default());
+    }
+
+    /// Whether every access must be told on its own.
+    #[inline]
+    pub fn tracks(&self) -> bool {
+        self.footprint.is_some()
+    }
+
+    /// What it touched, if that was noted.
+    pub fn take_footprint(&mut self) -> Option<Footprint> {
+        self.footprint.take()
     }
 
     /// Mappings may have changed: what is gone must not be used.
@@ -108,6 +128,9 @@ impl DispatchCache {
         access: Access,
     ) -> Result<Option<*mut u8>, MemoryFault> {
         let store = access != Access::Read;
+        if let Some(footprint) = &mut self.footprint {
+            footprint.note(va, len, access);
+        }
         let Some((bytes, dirty)) = self.block(l2, space, va, len, access)? else { return Ok(None) };
         if store {
             // SAFETY: the mask lies in a box of `written`, which nobody else refers to now.
@@ -170,7 +193,7 @@ impl DispatchCache {
     /// The page as the view has it.
     fn read(&mut self, l2: &mut L2, page: u64, target: &Target) -> Arc<Page> {
         let known = {
-            let pages = self.view.pages.lock().expect("one thread");
+            let pages = self.view.pages.lock().expect("one thread at a time");
             if pages.len() < MOST_PAGES { Ok(pages.get(&page).cloned()) } else { Err(()) }
         };
         if known.is_err() {
@@ -182,7 +205,7 @@ impl DispatchCache {
             return known;
         }
         let read = l2.fetch(page, target, Reader { launch: self.launch, view: self.view.commit });
-        self.view.pages.lock().expect("one thread").insert(page, read.clone());
+        self.view.pages.lock().expect("one thread at a time").insert(page, read.clone());
         read
     }
 
@@ -266,6 +289,9 @@ impl DispatchCache {
     ) -> Result<Option<u64>, MemoryFault> {
         let len = u64::from(bits / 8);
         space.translate(va, len, Access::Atomic)?;
+        if let Some(footprint) = &mut self.footprint {
+            footprint.note(va, len, Access::Atomic);
+        }
         let (page, at) = (page_of(va), va % PAGE);
         let Some(target) = target(space, page) else { return Ok(None) };
         self.make_room(l2, space, page);

@@ -148,7 +148,7 @@ impl L2 {
             self.pages.retain(|&page, _| !gone(page));
             self.dirty.retain(|&page| !gone(page));
             for view in self.views.iter().filter_map(Weak::upgrade) {
-                view.pages.lock().expect("one thread").retain(|&page, _| !gone(page));
+                view.pages.lock().expect("one thread at a time").retain(|&page, _| !gone(page));
             }
         }
     }

@@ -44,22 +44,48 @@
 //! written back and forgotten, and 32 MiB bound each dispatch and each queue. Stores that nobody released are lost when
 //! their memory is unmapped or their queue destroyed.
 //!
-//! Command processor's thread only.
+//! Command processor's thread only, but that threads which run workgroups of one dispatch take turns (`SharedCaches`).
 
 mod dispatch;
 mod l2;
 mod model;
 mod page;
 mod queue;
+mod races;
+
+use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use dispatch::DispatchCache;
 pub(crate) use l2::L2;
 pub use model::MemoryModel;
 pub(crate) use page::{Mask, PAGE};
 pub(crate) use queue::QueueCache;
+pub(crate) use races::Footprint;
+pub use races::{Race, RaceKind, RacingDispatch};
 
 /// The caches as a workgroup's accesses go through them.
-pub(crate) struct Caches<'a> {
-    pub l2: &'a mut L2,
-    pub dispatch: &'a mut DispatchCache,
+pub(crate) struct Caches<'c> {
+    pub l2: &'c mut L2,
+    pub dispatch: &'c mut DispatchCache,
+}
+
+/// The caches of one dispatch for the threads that run its workgroups. Whoever has the lock may follow the pointers that
+/// [`DispatchCache::block`] gives, no longer.
+pub(crate) struct SharedCaches<'c> {
+    caches: Mutex<Caches<'c>>,
+    /// Whether other threads wait for them after each instruction.
+    pub contended: bool,
+}
+
+impl<'c> SharedCaches<'c> {
+    /// Caches for several threads, or for one.
+    pub fn new(caches: Caches<'c>, contended: bool) -> Self {
+        Self { caches: Mutex::new(caches), contended }
+    }
+
+    /// Waits for its turn.
+    pub fn lock(&self) -> MutexGuard<'_, Caches<'c>> {
+        // A thread that panicked has left them usable: the dispatch fails, and the L2's invariants hold between its calls.
+        self.caches.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }

@@ -35,19 +35,6 @@ impl FromStr for MemoryModel {
     }
 }
 
-impl MemoryModel {
-    /// The model that `KFD_SIM_MEMORY` names: coherent if it is unset, or names none (that is reported).
-    pub(crate) fn from_env() -> Self {
-        match std::env::var("KFD_SIM_MEMORY") {
-            Ok(name) if !name.is_empty() => name.parse().unwrap_or_else(|why| {
-                eprintln!("kfd-sim: KFD_SIM_MEMORY: {why}; memory is coherent");
-                Self::default()
-            }),
-            _ => Self::default(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

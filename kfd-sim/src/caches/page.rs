@@ -1,6 +1,6 @@
 //! A page of cached bytes and the set of those that were written.
 //!
-//! Only the command processor's thread touches cached pages. They are made of atomics all the same, because the accesses that
+//! One thread at a time touches cached pages. They are made of atomics all the same, because the accesses that
 //! copy them to and from real memory share that memory with host threads: aligned pieces of 8, 4 and 2 bytes are
 //! copied whole, so a value that somebody stores atomically is never torn by a copy.
 
@@ -21,7 +21,7 @@ pub(crate) struct Page([AtomicU64; GROUPS]);
 
 impl Clone for Page {
     fn clone(&self) -> Self {
-        // Relaxed: one thread.
+        // Relaxed: one thread at a time, by a lock.
         Page(std::array::from_fn(|i| AtomicU64::new(self.0[i].load(Ordering::Relaxed))))
     }
 }
@@ -74,8 +74,11 @@ impl Mask {
             self.0[word] |= ((1 << len) - 1) << bit;
             return;
         }
-        for byte in at as usize..(at + len) as usize {
-            self.0[byte / 64] |= 1 << (byte % 64);
+        let end = at + len;
+        for word in word..end.div_ceil(64) as usize {
+            let from = at.saturating_sub(word as u64 * 64);
+            let unused = (word as u64 * 64 + 64).saturating_sub(end);
+            self.0[word] |= u64::MAX << from & u64::MAX >> unused;
         }
     }
 
@@ -101,6 +104,15 @@ impl Mask {
 
     pub fn clear(&mut self) {
         self.0.fill(0);
+    }
+
+    /// First byte, bytes in a row from there, and bytes in all; `None` if there are none.
+    pub fn extent(&self) -> Option<(u64, u64, u64)> {
+        let has = |byte: u64| self.0[byte as usize / 64] >> (byte % 64) & 1 != 0;
+        let first = (0..PAGE).find(|&byte| has(byte))?;
+        let end = (first..PAGE).find(|&byte| !has(byte)).unwrap_or(PAGE);
+        let all: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        Some((first, end - first, all.into()))
     }
 }
 

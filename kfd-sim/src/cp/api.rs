@@ -45,7 +45,7 @@ pub struct QueueDesc {
     pub doorbell: DoorbellPtr,
     /// Share of time; 0 suspends the queue.
     pub percentage: u32,
-    /// KFD priority. Recorded; the simple timing model does not use it.
+    /// KFD priority, 0 to 15: while a dispatch of a higher one waits for room on the compute units, no workgroup of a lower one is placed.
     pub priority: u32,
     /// Context-save area, or 0.
     pub ctx_save_va: u64,
@@ -56,7 +56,7 @@ pub struct QueueDesc {
 }
 
 /// Where a queue sits in the hardware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct HardwareQueue {
     /// Micro engine; 1 is the first compute engine (MEC1).
     pub me: u32,
@@ -106,6 +106,9 @@ pub enum CpError {
     /// The device was shut down, or its thread died.
     #[error("the command processor has stopped")]
     Stopped,
+    /// A step without stepping.
+    #[error("queue {0} cannot be stepped: switch stepping on first")]
+    NotStepping(u32),
     /// Called in a forked child, which has no command processor.
     #[error("the command processor belongs to process {parent}; a forked child has none")]
     Forked {

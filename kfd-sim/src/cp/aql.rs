@@ -52,7 +52,8 @@ pub(crate) mod signal {
 pub const INVALID_HEADER: u16 = 1;
 
 /// What a packet is, by the type byte of its header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PacketType {
     /// 0 with format 1: jump to a PM4 indirect buffer.
     Pm4Ib,
@@ -178,6 +179,9 @@ pub enum QueueError {
     /// Trap (EXCEPTION).
     Trap = 0x8000_0000,
 }
+
+/// As [`QueueError::exception_bit`], for a memory fault: `EC_QUEUE_WAVE_MEMORY_VIOLATION`.
+pub(crate) const MEMORY_VIOLATION: u64 = 1 << 4;
 
 impl QueueError {
     /// The bit that newer runtimes expect in the error word named by the context-save header

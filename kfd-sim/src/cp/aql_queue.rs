@@ -6,6 +6,7 @@
 //! because kernels may read their packet.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 use super::aql::{INVALID_HEADER, PACKET_BYTES, Packet, PacketType, QueueError, queue};
 use super::common::{Common, Device, Stop, What};
@@ -13,10 +14,16 @@ use super::dispatch::{self, Dispatch, Start};
 use super::gpu_memory::GpuMemory;
 use super::log::DispatchRecord;
 use super::pm4::{self, Pm4Error};
+use super::races::{QueueOrder, Races};
+use super::scratch::ScratchSlots;
 use super::signal;
-use crate::caches::{DispatchCache, L2, QueueCache};
-use crate::isa::{CodeCache, Launch, LaunchDesc, LaunchError, ScratchDesc};
+use crate::caches::{DispatchCache, L2, QueueCache, RacingDispatch};
+use crate::isa::{Launch, LaunchDesc, LaunchError, ScratchDesc};
+use crate::journal::Event;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
+use crate::plan::Fault;
+use crate::ports::Interrupts;
+use crate::settings::say;
 
 /// A packet between launch and the return of its slot.
 struct Slot {
@@ -27,6 +34,10 @@ struct Slot {
     release: u8,
     mark: u64,
     caches: Option<DispatchCache>,
+    /// Race detection: the dispatch's number there.
+    race: Option<u64>,
+    /// A fault plan lets its interrupt get lost.
+    deaf: bool,
 }
 
 /// See the module's description.
@@ -48,7 +59,15 @@ pub(crate) struct AqlQueue {
     noted: bool,
     /// Strict memory.
     caches: QueueCache,
+    /// Race detection.
+    order: QueueOrder,
+    scratch_slots: Arc<Mutex<ScratchSlots>>,
 }
+
+/// Where a fault plan's memory faults happen: nothing is ever mapped there.
+const INJECTED_VA: u64 = 0xdead_0000;
+/// How much longer a dispatch takes that a fault plan delays: 10 ms.
+const DELAY_NS: u64 = 10_000_000;
 
 /// GPU address of the queue's `amd_queue_t`.
 fn queue_va(common: &Common) -> u64 {
@@ -110,6 +129,8 @@ impl AqlQueue {
             reclaim_scratch: false,
             noted: false,
             caches: QueueCache::new(l2),
+            order: QueueOrder::default(),
+            scratch_slots: Arc::new(Mutex::new(ScratchSlots::new(0))),
         }
     }
 
@@ -117,9 +138,22 @@ impl AqlQueue {
         self.blocking.is_none() && (common.wptr > self.next || self.reclaim_scratch)
     }
 
+    /// Whether anything is published or in flight.
+    pub fn has_work(&self, common: &Common) -> bool {
+        common.wptr > self.next || !self.slots.is_empty() || self.reclaim_scratch
+    }
+
+    /// Race detection: the write index was read.
+    pub fn published(&mut self, races: &Races, common: &Common) {
+        self.order.published(races, common.wptr);
+    }
+
     /// Moves as far as possible at `now`.
     pub fn step(&mut self, common: &mut Common, device: &mut Device, now: u64) -> Result<bool, Stop> {
         let mut moved = false;
+        if let Some(races) = &device.races {
+            self.published(races, common);
+        }
         while self.advance(common, device, now)? {
             moved = true;
         }
@@ -147,7 +181,7 @@ impl AqlQueue {
         }
         let packets = common.desc.ring_bytes / PACKET_BYTES;
         // A write index more than a ring ahead would make slots that are still in use look new.
-        if self.next >= common.wptr || self.next - self.read >= packets {
+        if common.permits == Some(0) || self.next >= common.wptr || self.next - self.read >= packets {
             return Ok(false);
         }
         let va = common.desc.ring_va + self.next % packets * PACKET_BYTES;
@@ -155,6 +189,9 @@ impl AqlQueue {
             if !self.noted {
                 self.noted = true;
                 device.with_record(|r| r.queue(common.id).unpublished_slots += 1);
+            }
+            if let Some(races) = &device.races {
+                self.order.unpublished(races);
             }
             return Ok(false);
         }
@@ -176,6 +213,13 @@ impl AqlQueue {
                 if !self.dependencies_met(&packet, device)? {
                     return Ok(false);
                 }
+                if let Some(races) = &device.races {
+                    self.order.take(races, self.next, packet.barrier_bit());
+                    let met = packet.dependencies().into_iter().zip(self.met);
+                    for (handle, _) in met.filter(|&(handle, met)| handle != 0 && met) {
+                        self.order.wait(races, signal::value_va(handle), 0);
+                    }
+                }
                 let (acquire, release) = packet.fences();
                 self.acquire(device, acquire);
                 self.hold_until(common, device, packet, now, now + cost, release);
@@ -187,7 +231,10 @@ impl AqlQueue {
                     error => Stop::Error(QueueError::VendorPacket, error.to_string()),
                 })?;
                 if actions.invalidate_code {
-                    device.cache = CodeCache::default();
+                    device.crew.forget_code();
+                }
+                if let Some(races) = &device.races {
+                    self.order.take(races, self.next, packet.barrier_bit());
                 }
                 let (acquire, release) = packet.fences();
                 self.acquire(device, acquire.max(actions.acquire));
@@ -208,6 +255,7 @@ impl AqlQueue {
             }
         }
         self.next += 1;
+        common.use_permit();
         self.noted = false;
         self.met = [false; 5];
         Ok(true)
@@ -273,7 +321,8 @@ impl AqlQueue {
     ) {
         let record = self.record(common, &packet, now);
         let mark = self.caches.mark();
-        self.slots.push_back(Slot { packet, record, done: false, release, mark, caches: None });
+        let (race, deaf) = (None, false);
+        self.slots.push_back(Slot { packet, record, done: false, release, mark, caches: None, race, deaf });
         self.blocking = Some(self.next);
         device.schedule(end, common.id, What::Done(self.next));
     }
@@ -326,7 +375,7 @@ impl AqlQueue {
             let what = format!("a workgroup of {needs:?} does not fit a compute unit");
             return Err(Stop::Error(QueueError::Registers, what));
         }
-        let scratch_waves = scratch.filter(|_| packet.private_bytes() > 0).map(|s| s.waves);
+        let scratch_waves = scratch.as_ref().filter(|_| packet.private_bytes() > 0).map(|s| s.waves);
         if scratch_waves.is_some_and(|waves| waves < needs.waves) {
             let what = format!("scratch memory for {scratch_waves:?} waves, {} in a workgroup", needs.waves);
             return Err(Stop::Error(QueueError::WorkgroupSize, what));
@@ -334,24 +383,91 @@ impl AqlQueue {
         if common.mask.is_empty() {
             if !self.noted {
                 self.noted = true;
-                eprintln!("kfd-sim: queue {}: its CU mask is empty, so its kernels never start", common.id);
+                say(format_args!("queue {}: its CU mask is empty, so its kernels never start", common.id));
             }
             return Ok(false);
+        }
+        let kernel_name = device.names.get(&device.mem, packet.kernel_object());
+        let planned = device.interrupts.planned(common.id, kernel_name.as_deref());
+        if let Some(fault) = planned {
+            device.interrupts.note(Event::Injected { queue: common.id, index: self.next, fault });
+        }
+        let injected = || format!("packet {}: injected by the fault plan", self.next);
+        match planned {
+            Some(Fault::MemoryFault) => {
+                let (len, access, cause) = (4, Access::Read, FaultCause::NotMapped);
+                return Err(Stop::Memory(MemoryFault { va: INJECTED_VA, len, access, cause }));
+            }
+            Some(Fault::IllegalInstruction) => {
+                return Err(Stop::Error(QueueError::IllegalInstruction, injected()));
+            }
+            Some(Fault::Trap) => return Err(Stop::Error(QueueError::Trap, injected())),
+            Some(Fault::Aperture) => return Err(Stop::Error(QueueError::Aperture, injected())),
+            Some(Fault::Hang) => {
+                let record = self.record(common, packet, now);
+                let mark = self.caches.mark();
+                let (race, deaf) = (None, false);
+                self.slots.push_back(Slot {
+                    packet: *packet,
+                    record,
+                    done: false,
+                    release: 0,
+                    mark,
+                    caches: None,
+                    race,
+                    deaf,
+                });
+                self.blocking = Some(self.next);
+                return Ok(true);
+            }
+            None | Some(Fault::Delay | Fault::LostInterrupt) => {}
         }
         let properties = device.mem.load32(queue_va + queue::PROPERTIES)?;
         self.reclaim_scratch = scratch_waves.is_some() && properties & queue::USE_SCRATCH_ONCE != 0;
         let mut record = self.record(common, packet, now);
-        record.kernel_name = device.names.get(&device.mem, packet.kernel_object());
+        record.kernel_name = kernel_name;
         let (acquire, release) = packet.fences();
         self.acquire(device, acquire);
-        let caches = device.l2.as_mut().map(|l2| self.caches.launch(l2));
+        let mut caches = device.l2.as_mut().map(|l2| self.caches.launch(l2));
         let (queue, index, hardware) = (common.id, self.next, common.hardware);
-        let start = Start { queue, index, hardware, now, scratch_waves, caches };
+        let private = scratch.as_ref().map_or((0, 0), |s| (s.desc.base_va, s.desc.bytes));
+        let race = device.races.as_mut().map(|races| {
+            caches.iter_mut().for_each(DispatchCache::track);
+            self.order.take(races, index, packet.barrier_bit());
+            races.launch(
+                &mut self.order,
+                RacingDispatch { queue, index, kernel: record.kernel_name.clone() },
+                private,
+            )
+        });
+        let scratch = scratch_waves.map(|waves| self.slots_for(waves));
+        let delay_ns = if planned == Some(Fault::Delay) { DELAY_NS } else { 0 };
+        let start = Start { queue, index, hardware, now, scratch, caches, race, delay_ns };
         let dispatch = Dispatch::new(launch, start, &common.mask, &device.dispatcher, &*device.model);
         device.launch(dispatch);
         let mark = self.caches.mark();
-        self.slots.push_back(Slot { packet: *packet, record, done: false, release, mark, caches: None });
+        let deaf = planned == Some(Fault::LostInterrupt);
+        self.slots.push_back(Slot {
+            packet: *packet,
+            record,
+            done: false,
+            release,
+            mark,
+            caches: None,
+            race,
+            deaf,
+        });
         Ok(true)
+    }
+
+    /// The queue's scratch slots, of which there are `waves` now.
+    fn slots_for(&mut self, waves: u32) -> Arc<Mutex<ScratchSlots>> {
+        let known = self.scratch_slots.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).waves();
+        if known != waves {
+            // The runtime has put other memory in place, which it does only when nothing uses the old.
+            self.scratch_slots = Arc::new(Mutex::new(ScratchSlots::new(waves)));
+        }
+        self.scratch_slots.clone()
     }
 
     /// Strict memory is switched off: everything becomes visible.
@@ -398,7 +514,7 @@ impl AqlQueue {
         if let Some(l2) = &mut device.l2 {
             self.caches.release(l2, &device.mem, slot.caches.take(), slot.mark, slot.release);
         }
-        let (packet, record) = (slot.packet, slot.record.clone());
+        let (packet, record, race, deaf) = (slot.packet, slot.record.clone(), slot.race, slot.deaf);
         if self.blocking == Some(index) {
             self.blocking = None;
         }
@@ -410,13 +526,26 @@ impl AqlQueue {
         }
         mem.store64(common.desc.read_ptr_va, self.read)?;
         let start = record.start_ns;
+        if device.interrupts.wants_packets() {
+            device.interrupts.note(Event::Packet(record.clone()));
+        }
         device.with_record(|r| r.completed(record));
         let handle = packet.completion_signal();
+        let mut changed = None;
         if handle != 0 {
             let properties = mem.load32(queue_va(common) + queue::PROPERTIES)?;
             let ticks = (properties & queue::ENABLE_PROFILING != 0)
                 .then(|| (device.clock.counter_at(start), device.clock.counter_at(now)));
-            signal::complete(mem, handle, ticks, &*device.interrupts)?;
+            let interrupts: &dyn Interrupts = if deaf { &signal::Deaf } else { &*device.interrupts };
+            let value = signal::complete(mem, handle, ticks, interrupts)?;
+            changed = Some((signal::value_va(handle), value));
+        }
+        if let Some(races) = &mut device.races {
+            match (race, changed) {
+                (Some(id), changed) => races.complete(id, changed),
+                (None, Some((value_va, value))) => self.order.signal(races, value_va, value),
+                (None, None) => {}
+            }
         }
         Ok(())
     }

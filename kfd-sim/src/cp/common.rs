@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex};
 use super::api::{HardwareQueue, QueueDesc};
 use super::aql::QueueError;
 use super::clock::GpuClock;
+use super::crew::Crew;
 use super::cu_mask::CuMask;
 use super::dispatch::Dispatch;
 use super::dispatcher::Dispatcher;
 use super::gpu_memory::GpuMemory;
 use super::log::Record;
 use super::names::KernelNames;
+use super::races::Races;
 use crate::caches::L2;
-use crate::isa::CodeCache;
 use crate::memory::{AddressSpace, MemoryFault};
 use crate::ports::Interrupts;
 use crate::timing::TimingModel;
@@ -68,12 +69,16 @@ pub(crate) struct Device {
     pub model: Arc<dyn TimingModel>,
     pub record: Arc<Mutex<Record>>,
     pub dispatcher: Dispatcher,
-    pub cache: CodeCache,
+    pub crew: Crew,
     pub names: KernelNames,
     pub events: BinaryHeap<Reverse<Event>>,
     pub seq: u64,
     pub dispatches: BTreeMap<u64, Dispatch>,
     pub next_dispatch: u64,
+    /// The race detector, when it is on.
+    pub races: Option<Races>,
+    /// Whether workgroups and copies are recorded.
+    pub tracing: bool,
 }
 
 impl Device {
@@ -108,6 +113,10 @@ pub(crate) struct Common {
     pub stalled: bool,
     /// Taken off the hardware after a memory fault.
     pub evicted: bool,
+    /// Waits for its turn on a hardware queue that it shares.
+    pub off_turn: bool,
+    /// Stepping: packets that may still be taken.
+    pub permits: Option<u64>,
     /// Events that came due while paused.
     pub held: Vec<What>,
     /// Stopped for good.
@@ -129,6 +138,8 @@ impl Common {
             suspended,
             stalled: false,
             evicted: false,
+            off_turn: false,
+            permits: None,
             held: Vec::new(),
             failed: false,
             inject_fault: false,
@@ -137,8 +148,20 @@ impl Common {
         queue
     }
 
-    pub fn paused(&self) -> bool {
+    /// Paused for another reason than its turn.
+    pub fn paused_otherwise(&self) -> bool {
         self.suspended || self.stalled || self.evicted
+    }
+
+    pub fn paused(&self) -> bool {
+        self.suspended || self.stalled || self.evicted || self.off_turn
+    }
+
+    /// A packet is taken.
+    pub fn use_permit(&mut self) {
+        if let Some(permits) = &mut self.permits {
+            *permits = permits.saturating_sub(1);
+        }
     }
 
     fn take_ring(&self) -> bool {

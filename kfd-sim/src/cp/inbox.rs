@@ -21,6 +21,11 @@ pub(crate) enum Command {
     Stall { id: u32, stalled: bool },
     InjectFault(u32),
     Memory(MemoryModel),
+    Races(bool),
+    Trace(bool),
+    Stepping(bool),
+    Permit { id: u32, packets: u64 },
+    Threads(usize),
     Fence,
     Stop,
 }

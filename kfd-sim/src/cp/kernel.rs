@@ -1,7 +1,7 @@
 //! How workgroups are executed: the instruction interpreter, behind a seam so that the command processor is tested with
 //! kernels that do exactly what a test wants.
 
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::isa::{CodeCache, ExecStats, Launch, Placement, Progress, Workgroup};
 use crate::memory::AddressSpace;
 
@@ -11,7 +11,7 @@ pub(crate) trait RunWorkgroup: Send {
     fn run(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,
@@ -30,7 +30,7 @@ impl RunWorkgroup for Workgroup {
     fn run(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,

@@ -4,14 +4,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::Serialize;
+
 use super::api::HardwareQueue;
 use super::aql::PacketType;
+use crate::caches::Race;
 
 /// Completed packets that are kept; older ones are dropped and counted.
 const KEPT: usize = 65_536;
+/// Workgroups, and copies, that a trace holds; what comes later is counted.
+const TRACED: usize = 1 << 20;
 
 /// One AQL packet, from launch to completion. Times are GPU ns ([`GpuClock::now_ns`](super::GpuClock::now_ns)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DispatchRecord {
     /// Queue id.
     pub queue: u32,
@@ -50,6 +55,42 @@ impl DispatchRecord {
     }
 }
 
+/// Where and when one workgroup ran. Recorded while tracing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WorkgroupRecord {
+    /// Queue id.
+    pub queue: u32,
+    /// Index of the packet in its queue.
+    pub index: u64,
+    /// Workgroup's place in the grid.
+    pub group: [u32; 3],
+    /// Shader engine.
+    pub se: u32,
+    /// Shader array in the engine.
+    pub sh: u32,
+    /// Compute unit position in the array.
+    pub cu: u32,
+    /// When it was placed, GPU ns.
+    pub start_ns: u64,
+    /// When it had ended, GPU ns.
+    pub end_ns: u64,
+}
+
+/// A copy or fill of a DMA queue. Recorded while tracing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CopyRecord {
+    /// Queue id.
+    pub queue: u32,
+    /// Whether it filled.
+    pub fill: bool,
+    /// Bytes written.
+    pub bytes: u64,
+    /// When it started, GPU ns.
+    pub start_ns: u64,
+    /// When it was over, GPU ns.
+    pub end_ns: u64,
+}
+
 /// Counters of one queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueStats {
@@ -65,6 +106,8 @@ pub struct QueueStats {
     pub scratch_requests: u64,
     /// SDMA packets executed.
     pub sdma_packets: u64,
+    /// Times the queue was given its shared hardware queue.
+    pub turns: u64,
     /// Why the queue stopped, if it did.
     pub failure: Option<String>,
 }
@@ -80,6 +123,8 @@ pub struct CpStats {
     pub queues: BTreeMap<u32, QueueStats>,
     /// Completed packets that the dispatch log no longer holds.
     pub log_dropped: u64,
+    /// Workgroups and copies that the trace does not hold.
+    pub trace_dropped: u64,
 }
 
 /// The shared record.
@@ -88,11 +133,33 @@ pub(crate) struct Record {
     pub log: VecDeque<DispatchRecord>,
     pub stats: CpStats,
     pub hardware: BTreeMap<u32, HardwareQueue>,
+    pub workgroups: Vec<WorkgroupRecord>,
+    pub copies: Vec<CopyRecord>,
+    pub races: Vec<Race>,
 }
 
 impl Record {
     pub fn queue(&mut self, id: u32) -> &mut QueueStats {
         self.stats.queues.entry(id).or_default()
+    }
+
+    pub fn ran(&mut self, groups: Vec<WorkgroupRecord>) {
+        let room = TRACED.saturating_sub(self.workgroups.len());
+        self.stats.trace_dropped += groups.len().saturating_sub(room) as u64;
+        self.workgroups.extend(groups.into_iter().take(room));
+    }
+
+    pub fn copied(&mut self, copy: CopyRecord) {
+        if self.copies.len() < TRACED {
+            self.copies.push(copy);
+        } else {
+            self.stats.trace_dropped += 1;
+        }
+    }
+
+    pub fn raced(&mut self, races: &[Race]) {
+        let room = KEPT.saturating_sub(self.races.len());
+        self.races.extend_from_slice(&races[..races.len().min(room)]);
     }
 
     pub fn completed(&mut self, entry: DispatchRecord) {

@@ -1,6 +1,6 @@
 //! The command processor: queues, packets, signals and time of the simulated GPU.
 //!
-//! One thread, started with the first queue, owns every queue. It polls doorbells, orders packets as the HSA specification
+//! One thread, started with the first queue, owns every queue; others help it to run the workgroups of long kernels. It polls doorbells, orders packets as the HSA specification
 //! says, executes kernels in slices and lets each packet complete when its GPU time has come. The methods here may be called
 //! from any thread; those that change queues return when the device has taken the change.
 //!
@@ -12,6 +12,7 @@ mod aql;
 mod aql_queue;
 mod clock;
 mod common;
+mod crew;
 mod cu_mask;
 mod dispatch;
 mod dispatcher;
@@ -23,12 +24,16 @@ mod names;
 mod pm4;
 mod processor;
 mod queue;
+mod races;
+mod scratch;
 mod sdma;
 mod signal;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,15 +43,16 @@ pub use aql::{PacketType, QueueError};
 pub use clock::GpuClock;
 pub use cu_mask::CuMask;
 pub use dispatcher::{Dispatcher, Grant, Needs, Turn};
-pub use log::{CpStats, DispatchRecord, QueueStats};
+pub use log::{CopyRecord, CpStats, DispatchRecord, QueueStats, WorkgroupRecord};
 
-pub use crate::caches::MemoryModel;
+pub use crate::caches::{MemoryModel, Race};
 use crate::device::DeviceSpec;
-use crate::isa::CodeCache;
 use crate::memory::AddressSpace;
 use crate::ports::Interrupts;
 use crate::timing::{SimpleModel, TimingModel};
 use common::Device;
+use crew::Crew;
+pub(crate) use crew::MOST_THREADS;
 use inbox::{Command, Inbox, Reply};
 use kernel::MakeWorkgroup;
 use log::Record;
@@ -67,9 +73,20 @@ pub struct CommandProcessor {
     interrupts: Arc<dyn Interrupts>,
     make: Arc<MakeWorkgroup>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// As last asked for. A thread that is being started takes it from here.
-    memory_model: Mutex<MemoryModel>,
+    /// As last asked for. A thread that is being started takes them from here.
+    modes: Mutex<Modes>,
+    /// As last asked for.
+    threads: AtomicUsize,
     process: u32,
+}
+
+/// What can be switched at any time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Modes {
+    memory: MemoryModel,
+    races: bool,
+    tracing: bool,
+    stepping: bool,
 }
 
 impl std::fmt::Debug for CommandProcessor {
@@ -133,7 +150,8 @@ impl CommandProcessor {
             interrupts,
             make,
             thread: Mutex::new(None),
-            memory_model: Mutex::default(),
+            modes: Mutex::default(),
+            threads: AtomicUsize::new(crew::threads_from_env()),
             process: std::process::id(),
         })
     }
@@ -166,19 +184,24 @@ impl CommandProcessor {
             model: self.model.clone(),
             record: self.record.clone(),
             dispatcher: Dispatcher::new(&self.spec.shape),
-            cache: CodeCache::default(),
+            crew: Crew::new(self.threads()),
             names: KernelNames::default(),
             events: BinaryHeap::new(),
             seq: 0,
             dispatches: Default::default(),
             next_dispatch: 0,
+            races: None,
+            tracing: false,
         };
-        let model = self.memory_model();
+        let modes = *self.modes();
+        crate::guard::install();
         let (spec, make, inbox) = (self.spec.clone(), self.make.clone(), self.inbox.clone());
+        let memory = self.memory.clone();
         let run = move || {
             let _close = CloseInbox(inbox.clone());
             prepare_thread();
-            Processor::new(spec, device, make, model).run(&inbox);
+            let _inside = memory.enter();
+            Processor::new(spec, device, make, modes).run(&inbox);
         };
         let started = std::thread::Builder::new().name("kfd-sim-cp".into()).spawn(run);
         *thread = Some(started.map_err(|error| {
@@ -197,16 +220,109 @@ impl CommandProcessor {
     /// Changes how caches behave. Dispatches that already run are not changed by switching them on; when they are switched
     /// off, everything hidden becomes visible.
     pub fn set_memory_model(&self, model: MemoryModel) -> Result<(), CpError> {
+        self.switch(|modes| modes.memory = model, Command::Memory(model))
+    }
+
+    fn modes(&self) -> std::sync::MutexGuard<'_, Modes> {
+        self.modes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn switch(&self, change: impl FnOnce(&mut Modes), command: Command) -> Result<(), CpError> {
         self.check_process()?;
         // The thread's lock: a thread that starts meanwhile would miss it.
         let thread = self.thread();
-        *self.memory_model.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = model;
-        if thread.is_some() { self.inbox.call(Command::Memory(model)).map(drop) } else { Ok(()) }
+        change(&mut self.modes());
+        if thread.is_some() { self.inbox.call(command).map(drop) } else { Ok(()) }
     }
 
     /// How caches behave.
     pub fn memory_model(&self) -> MemoryModel {
-        *self.memory_model.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.modes().memory
+    }
+
+    /// Switches the race detector: two dispatches that touch the same bytes, one of them storing, without anything that orders them are
+    /// reported in [`CommandProcessor::races`] and in the journal. For dispatches launched from now on. Makes kernels slow, and puts the memory
+    /// model to [`MemoryModel::Caches`] if it is coherent.
+    pub fn set_race_detection(&self, on: bool) -> Result<(), CpError> {
+        let change = |modes: &mut Modes| {
+            modes.races = on;
+            if on && modes.memory == MemoryModel::Coherent {
+                modes.memory = MemoryModel::Caches;
+            }
+        };
+        self.switch(change, Command::Races(on))
+    }
+
+    /// Races found so far, the first 65,536.
+    pub fn races(&self) -> Vec<Race> {
+        self.with_record(|r| r.races.clone())
+    }
+
+    /// Forgets the races found so far.
+    pub fn clear_races(&self) {
+        self.with_record(|r| r.races.clear());
+    }
+
+    /// Switches recording of where each workgroup and each DMA copy ran, for [`CommandProcessor::trace`].
+    pub fn set_tracing(&self, on: bool) -> Result<(), CpError> {
+        self.switch(|modes| modes.tracing = on, Command::Trace(on))
+    }
+
+    /// Workgroups and copies recorded while tracing was on.
+    pub fn traced(&self) -> (Vec<WorkgroupRecord>, Vec<CopyRecord>) {
+        self.with_record(|r| (r.workgroups.clone(), r.copies.clone()))
+    }
+
+    /// What ran where, for Perfetto: see [`crate::trace`].
+    pub fn trace(&self) -> serde_json::Value {
+        let (workgroups, copies) = self.traced();
+        crate::trace::perfetto(&self.dispatch_log(), &workgroups, &copies)
+    }
+
+    /// Switches stepping: no queue takes a packet, the runtime's own included, but by [`CommandProcessor::step`]. Switching it off lets
+    /// all go on.
+    pub fn set_stepping(&self, on: bool) -> Result<(), CpError> {
+        self.switch(|modes| modes.stepping = on, Command::Stepping(on))
+    }
+
+    /// While stepping: lets one queue take one packet, and waits at most `patience` until it has completed. Returns its record, or `None` if
+    /// there was no packet, or it did not complete in time (a kernel that runs goes on; a packet that was not taken is not taken
+    /// later). DMA packets leave no record: for them the result is always `None`, after `patience`.
+    pub fn step(&self, id: u32, patience: Duration) -> Result<Option<DispatchRecord>, CpError> {
+        if !self.modes().stepping {
+            return Err(CpError::NotStepping(id));
+        }
+        let completed =
+            || self.with_record(|r| r.stats.queues.get(&id).map_or(0, |q| q.packets.values().sum::<u64>()));
+        let before = completed();
+        self.call(Command::Permit { id, packets: 1 })?;
+        let end = std::time::Instant::now() + patience;
+        while completed() == before && std::time::Instant::now() < end {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        // With a queue that went away meanwhile there is nothing to take back.
+        let _ = self.call(Command::Permit { id, packets: 0 });
+        Ok(self
+            .with_record(|r| r.log.iter().rev().find(|entry| entry.queue == id).cloned())
+            .filter(|_| completed() > before))
+    }
+
+    /// How many host threads run the workgroups of a dispatch: at least 1, the command processor's own. At first what
+    /// `KFD_SIM_THREADS` says, or as many as the host has processors for this program. With 1 thread workgroups take turns in
+    /// an order that is always the same.
+    pub fn set_threads(&self, threads: usize) -> Result<(), CpError> {
+        self.check_process()?;
+        // The thread's lock: a thread that starts meanwhile would miss it.
+        let thread = self.thread();
+        // Relaxed: read under the same lock.
+        self.threads.store(threads.max(1), Ordering::Relaxed);
+        if thread.is_some() { self.inbox.call(Command::Threads(threads)).map(drop) } else { Ok(()) }
+    }
+
+    /// See [`CommandProcessor::set_threads`].
+    pub fn threads(&self) -> usize {
+        // Relaxed: a setting, which orders nothing.
+        self.threads.load(Ordering::Relaxed)
     }
 
     /// Makes a queue and returns its id. Its indices are taken as found in memory.

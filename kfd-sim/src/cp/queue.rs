@@ -22,6 +22,7 @@ impl Queue {
     pub fn wants_attention(&self) -> bool {
         !self.common.failed
             && !self.common.paused()
+            && self.common.permits != Some(0)
             && match &self.body {
                 Body::Aql(aql) => aql.wants_attention(&self.common),
                 Body::Sdma(sdma) => sdma.wants_attention(&self.common),
@@ -52,6 +53,22 @@ impl Queue {
             (What::Done(index), Body::Aql(aql)) => aql.complete(&self.common, device, index, now),
             // Wake: `step` follows every event.
             _ => Ok(()),
+        }
+    }
+
+    /// Whether there is anything to do if it gets its turn.
+    pub fn has_work(&self) -> bool {
+        !self.common.failed
+            && match &self.body {
+                Body::Aql(aql) => aql.has_work(&self.common),
+                Body::Sdma(sdma) => sdma.wants_attention(&self.common),
+            }
+    }
+
+    /// Race detection: the write index was read.
+    pub fn published(&mut self, device: &Device) {
+        if let (Body::Aql(aql), Some(races)) = (&mut self.body, &device.races) {
+            aql.published(races, &self.common);
         }
     }
 

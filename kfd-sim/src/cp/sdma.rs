@@ -6,6 +6,8 @@
 
 use super::common::{Common, Device, Stop, What};
 use super::gpu_memory::GpuMemory;
+use super::log::CopyRecord;
+use super::races::QueueOrder;
 use crate::memory::AddressSpace;
 
 /// Words of the longest packet whose contents matter.
@@ -172,11 +174,13 @@ pub(crate) struct SdmaQueue {
     next: u64,
     /// What the host last saw as read index.
     shown: u64,
+    /// Race detection.
+    order: QueueOrder,
 }
 
 impl SdmaQueue {
     pub fn new(read: u64) -> Self {
-        Self { next: read, shown: read }
+        Self { next: read, shown: read, order: QueueOrder::default() }
     }
 
     pub fn wants_attention(&self, common: &Common) -> bool {
@@ -185,12 +189,15 @@ impl SdmaQueue {
 
     pub fn step(&mut self, common: &mut Common, device: &mut Device, now: u64) -> Result<bool, Stop> {
         let mut moved = false;
+        if let Some(races) = device.races.as_ref().filter(|_| common.wptr > self.next) {
+            self.order.host(races);
+        }
         while now >= common.ready_at {
             if self.shown != self.next {
                 device.mem.store64(common.desc.read_ptr_va, self.next)?;
                 self.shown = self.next;
             }
-            if self.next >= common.wptr || !self.execute(common, device, now)? {
+            if self.next >= common.wptr || common.permits == Some(0) || !self.execute(common, device, now)? {
                 break;
             }
             moved = true;
@@ -225,12 +232,15 @@ impl SdmaQueue {
         }
         let command = decode(&packet[..used]).map_err(|what| bad(self.next, what))?;
         let mut cost = 0;
+        let mut changed = None;
+        let mut copied = None;
         match command {
             Command::Nop | Command::HdpFlush => {}
             Command::Copy { src, dst, bytes } => {
                 keep_old(dst, bytes);
                 mem.copy(dst, src, bytes)?;
                 cost = device.model.copy_ns(bytes);
+                copied = Some((false, bytes));
             }
             Command::CopyRect { src, dst, row_bytes, rows, slices } => {
                 for (slice, row) in (0..slices).flat_map(|slice| (0..rows).map(move |row| (slice, row))) {
@@ -239,28 +249,45 @@ impl SdmaQueue {
                     mem.copy(at(dst), at(src), row_bytes)?;
                 }
                 cost = device.model.copy_ns(row_bytes * rows * slices);
+                copied = Some((false, row_bytes * rows * slices));
             }
             Command::Fill { dst, bytes, pattern, log2 } => {
                 keep_old(dst, bytes);
                 mem.fill(dst, bytes, pattern, log2)?;
                 cost = device.model.copy_ns(bytes);
+                copied = Some((true, bytes));
             }
-            Command::Fence { va, value } => mem.store32(va, value)?,
+            Command::Fence { va, value } => {
+                mem.store32(va, value)?;
+                changed = Some((va, value.into()));
+            }
             Command::Trap { event } => device.interrupts.event(event),
             Command::Poll { va, function, reference, mask } => {
-                if !holds(function, mem.load32(va)? & mask, reference) {
+                let value = mem.load32(va)?;
+                if !holds(function, value & mask, reference) {
                     return Ok(false);
+                }
+                if let Some(races) = &device.races {
+                    self.order.wait(races, va & !7, value.into());
                 }
             }
             Command::Add32 { va, value } => {
-                mem.add32(va, value)?;
+                changed = Some((va, mem.add32(va, value)?.wrapping_add(value).into()));
             }
             Command::Add64 { va, value } => {
-                mem.add64(va, value)?;
+                changed = Some((va, mem.add64(va, value)?.wrapping_add(value)));
             }
             Command::Timestamp { va } => mem.store64(va, device.clock.counter_at(now))?,
         }
         self.next += 4 * words;
+        common.use_permit();
+        if let (Some(races), Some((va, value))) = (&mut device.races, changed) {
+            self.order.signal(races, va & !7, value);
+        }
+        if let Some((fill, bytes)) = copied.filter(|_| device.tracing) {
+            let (queue, start_ns, end_ns) = (common.id, now, now + cost);
+            device.with_record(|r| r.copied(CopyRecord { queue, fill, bytes, start_ns, end_ns }));
+        }
         if command != Command::Nop {
             device.with_record(|r| r.queue(common.id).sdma_packets += 1);
         }

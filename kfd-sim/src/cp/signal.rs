@@ -15,7 +15,7 @@ pub(crate) fn value(mem: &AddressSpace, handle: u64) -> Result<u64, MemoryFault>
     mem.load64(handle.wrapping_add(signal::VALUE))
 }
 
-/// Completes a packet: ticks first, then the decrement, then the mailbox and the event.
+/// Completes a packet and returns its signal's new value: ticks first, then the decrement, then the mailbox and the event.
 ///
 /// The host may destroy the signal as soon as it sees the new value, so everything that is read from it is read before.
 pub(crate) fn complete(
@@ -23,14 +23,28 @@ pub(crate) fn complete(
     handle: u64,
     ticks: Option<(u64, u64)>,
     interrupts: &dyn Interrupts,
-) -> Result<(), MemoryFault> {
+) -> Result<u64, MemoryFault> {
     if let Some((start, end)) = ticks {
         mem.store64(handle.wrapping_add(signal::START_TS), start)?;
         mem.store64(handle.wrapping_add(signal::END_TS), end)?;
     }
     let event = event_of(mem, handle)?;
-    mem.add64(handle.wrapping_add(signal::VALUE), u64::MAX)?;
-    raise(mem, event, interrupts)
+    let old = mem.add64(handle.wrapping_add(signal::VALUE), u64::MAX)?;
+    raise(mem, event, interrupts)?;
+    Ok(old.wrapping_sub(1))
+}
+
+/// Address of a signal's value.
+pub(crate) fn value_va(handle: u64) -> u64 {
+    handle.wrapping_add(signal::VALUE)
+}
+
+/// Loses every interrupt: a fault plan asks for that.
+pub(crate) struct Deaf;
+
+impl Interrupts for Deaf {
+    fn event(&self, _: u32) {}
+    fn memory_fault(&self, _: u32, _: MemoryFault) {}
 }
 
 /// Stores a value and raises the signal's event.

@@ -1,4 +1,4 @@
-//! Decoded instructions by address: decoded once, checked against memory at every fetch.
+//! Decoded instructions by address, with their handlers: decoded once, checked against memory at every fetch.
 //!
 //! A fetch compares the instruction's words with what memory holds, so code that was overwritten without a change of the
 //! mappings (a freed code object's memory used again) is never executed stale.
@@ -7,12 +7,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::decode::decode;
+use super::exec::Handler;
 use super::fault::ExecFault;
 use super::inst::Inst;
 use crate::memory::{Access, AddressSpace};
 
 /// Bytes of code in a page of the cache.
 const PAGE: u64 = 4096;
+
+/// A decoded instruction and what runs it.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub inst: Inst,
+    pub handler: Handler,
+}
 
 #[derive(Debug)]
 struct Page {
@@ -21,7 +29,7 @@ struct Page {
     host: *const u8,
     low: u64,
     high: u64,
-    insts: Vec<Option<Box<Inst>>>,
+    insts: Vec<Option<Box<Decoded>>>,
 }
 
 /// Decoded instructions. One for each thread that runs workgroups.
@@ -46,7 +54,12 @@ impl CodeCache {
     }
 
     /// The instruction at `pc`. `generation` is the address space's, checked by the caller just before.
-    pub fn fetch(&mut self, pc: u64, mem: &AddressSpace, generation: u64) -> Result<&Inst, ExecFault> {
+    pub(super) fn fetch(
+        &mut self,
+        pc: u64,
+        mem: &AddressSpace,
+        generation: u64,
+    ) -> Result<&Decoded, ExecFault> {
         if generation != self.generation {
             self.invalidate();
             self.generation = generation;
@@ -71,7 +84,7 @@ impl CodeCache {
             return Err(illegal(pc, [0, 0], "instruction fetch across the end of a mapping".into()));
         };
         let slot = ((pc - base) / 4) as usize;
-        let fresh = page.insts[slot].as_deref().is_some_and(|inst| {
+        let fresh = page.insts[slot].as_deref().is_some_and(|Decoded { inst, .. }| {
             inst.words[0] == first && (inst.size == 4 || word(pc + 4) == Some(inst.words[1]))
         });
         if !fresh {
@@ -84,7 +97,7 @@ impl CodeCache {
             if let Some(why) = inst.refused() {
                 return Err(illegal(pc, inst.words, format!("{inst}: {why}")));
             }
-            page.insts[slot] = Some(Box::new(inst));
+            page.insts[slot] = Some(Box::new(Decoded { handler: Handler::of(&inst), inst }));
         }
         Ok(page.insts[slot].as_deref().expect("just decoded"))
     }
@@ -118,7 +131,7 @@ impl CodeCache {
         let high = (span.va + span.len).min(base + PAGE);
         // May lie before the mapping; `fetch` only reads [low, high).
         let host = span.host.wrapping_sub((span.va.wrapping_sub(base)) as usize).cast_const();
-        Ok(Page { base, host, low, high, insts: vec![None; (PAGE / 4) as usize] })
+        Ok(Page { base, host, low, high, insts: (0..PAGE / 4).map(|_| None).collect() })
     }
 }
 

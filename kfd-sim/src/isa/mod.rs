@@ -8,6 +8,9 @@
 //! An instruction that is not implemented is never skipped: it ends the workgroup with
 //! [`ExecFault::IllegalInstruction`].
 //!
+//! Which instructions there are, what is done where the ISA leaves results open, and how all of it is checked:
+//! `docs/instructions.md`.
+//!
 //! Facts come from AMD's "Vega" and "Vega 7nm" shader ISA documents and from LLVM's AMDGPU usage guide.
 
 mod code_cache;

@@ -1,11 +1,11 @@
 //! A workgroup on its compute unit: waves, LDS, barrier, and the loop that runs them.
 
-use super::code_cache::{CodeCache, illegal};
+use super::code_cache::{CodeCache, Decoded, illegal};
 use super::exec::{Apertures, Env, Lds, Port, State, Stop, Wave, step};
 use super::fault::{ExecFault, Progress};
 use super::inst::Inst;
 use super::launch::{Launch, WAVE};
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::memory::AddressSpace;
 
 /// Where a workgroup was placed: what HW_ID shows, and which scratch it may use.
@@ -142,7 +142,7 @@ impl Workgroup {
     pub(crate) fn run_through(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         cache: &mut CodeCache,
         clock: &dyn Fn() -> u64,
         budget: u64,
@@ -182,6 +182,7 @@ impl Workgroup {
             self.turn = (turn + 1) % count;
         };
         let (read, written) = (env.port.read, env.port.written);
+        drop(env);
         self.stats.vmem_read_bytes += read;
         self.stats.vmem_write_bytes += written;
         progress
@@ -223,15 +224,16 @@ fn run_wave(
     while used < slice && wave.state == State::Running {
         env.port.refresh();
         let pc = wave.pc;
-        let inst = cache.fetch(pc, mem, env.port.generation())?;
+        let Decoded { inst, handler } = cache.fetch(pc, mem, env.port.generation())?;
         if usize::from(inst.vgprs) > wave.vgpr.len() {
             let text = format!("{inst}: beyond the {} VGPRs allocated", wave.vgpr.len());
             return Err(illegal(pc, inst.words, text));
         }
         wave.pc = pc + u64::from(inst.size);
-        if let Err(stop) = step(wave, inst, env) {
+        if let Err(stop) = step(wave, inst, *handler, env) {
             return Err(fault(stop, pc, inst, env));
         }
+        env.port.let_go();
         used += 1;
     }
     Ok(used)

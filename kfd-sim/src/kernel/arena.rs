@@ -28,7 +28,7 @@ impl MemFile {
     pub fn new(name: &CStr, len: u64) -> Result<Self, Errno> {
         // SAFETY: the name is NUL-terminated; a non-negative result is a new descriptor that we own.
         let fd = unsafe {
-            let raw = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC);
+            let raw = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
             if raw < 0 {
                 return Err(last_errno());
             }
@@ -39,6 +39,8 @@ impl MemFile {
             if libc::ftruncate(fd.as_raw_fd(), len as i64) != 0 {
                 return Err(last_errno());
             }
+            // Its size stays: a caller that truncates its device file must not take memory away below the device.
+            libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW);
             fd_identity(fd.as_raw_fd()).ok_or_else(last_errno)?
         };
         Ok(Self { fd, identity })

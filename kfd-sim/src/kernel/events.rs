@@ -5,10 +5,13 @@
 //! who wait for it now, and an auto-reset event stays set only if nobody did; destroying an event ends its waits with an
 //! error; timeouts 0xffffffff and 0xfffffffe do not end.
 //!
-//! One thing differs: a wait without an end is woken for nothing after a second, and its caller looks again and comes back. By the rules above
-//! two threads that wait for one event can take it from each other: ROCr 5.2 does that when it destroys a queue while its event thread is
-//! busy (`AqlQueue::~AqlQueue`), and sleeps for ever. Newer drivers and runtimes number the events' uses instead (KFD 1.14); a program
-//! under test should not hang for it.
+//! Each setting of an event makes it one older, from age 1 on; it never becomes 0 or 1 again. From KFD 1.14 on a waiter may say which age of a
+//! signal event it has seen last: it then waits only if the event still has that age, and learns the new one. So nobody misses a setting
+//! that another thread's wait has consumed. Age 0 asks for the old rule.
+//!
+//! One thing differs: a wait without an end, by the old rule, is woken for nothing after a second, and its caller looks again and comes back.
+//! Two threads that wait for one event can take it from each other: ROCr 5.2 does that when it destroys a queue while its event thread is
+//! busy (`AqlQueue::~AqlQueue`), and sleeps for ever. A program under test should not hang for it.
 
 use super::uapi::{Errno, HwException, MemoryException, event_type, wait_result};
 use std::collections::{BTreeMap, HashMap};
@@ -52,9 +55,10 @@ struct Event {
     kind: u32,
     auto_reset: bool,
     signaled: bool,
+    age: u64,
     payload: Payload,
-    /// (wait, index in that wait).
-    waiters: Vec<(u64, usize)>,
+    /// (wait, index in that wait, whether it waits for the event to be set).
+    waiters: Vec<(u64, usize, bool)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +88,8 @@ pub struct Waited {
     pub result: u32,
     /// One entry for each event asked for: its payload, if it fired.
     pub payloads: Vec<Option<Payload>>,
+    /// One entry for each event asked for: its age, if it fired and the waiter gave an age.
+    pub ages: Vec<Option<u64>>,
 }
 
 /// The events of one process.
@@ -105,7 +111,8 @@ impl EventTable {
         let mut table = self.lock();
         let ids = if is_signal(kind) { 1..SIGNAL_EVENT_LIMIT } else { SIGNAL_EVENT_LIMIT..i32::MAX as u32 };
         let id = ids.clone().find(|id| !table.events.contains_key(id)).ok_or(Errno(libc::ENOSPC))?;
-        let event = Event { kind, auto_reset, signaled: false, payload: Payload::None, waiters: Vec::new() };
+        let event =
+            Event { kind, auto_reset, signaled: false, age: 1, payload: Payload::None, waiters: Vec::new() };
         table.events.insert(id, event);
         Ok(id)
     }
@@ -114,7 +121,7 @@ impl EventTable {
     pub fn destroy(&self, id: u32) -> Result<(), Errno> {
         let mut table = self.lock();
         let event = table.events.remove(&id).ok_or(Errno(libc::EINVAL))?;
-        for (wait, index) in event.waiters {
+        for (wait, index, _) in event.waiters {
             if let Some(wait) = table.waits.get_mut(&wait) {
                 wait.slots[index] = Slot::Destroyed;
                 wait.wake.notify_all();
@@ -161,6 +168,20 @@ impl EventTable {
     ///
     /// EINVAL if an id is unknown, EIO if one of the events is destroyed meanwhile.
     pub fn wait(&self, ids: &[u32], all: bool, timeout_ms: u32) -> Result<Waited, Errno> {
+        self.wait_for_ages(ids, &[], all, timeout_ms)
+    }
+
+    /// As [`EventTable::wait`], by the rule of ages: `seen` has, for each event, the age that the caller has seen last, or 0 for the
+    /// old rule; what is missing counts as 0.
+    pub fn wait_for_ages(
+        &self,
+        ids: &[u32],
+        seen: &[u64],
+        all: bool,
+        timeout_ms: u32,
+    ) -> Result<Waited, Errno> {
+        let last = |index: usize| seen.get(index).copied().unwrap_or(0);
+        let aged = (0..ids.len()).any(|index| last(index) != 0);
         let deadline =
             (timeout_ms < FIRST_INFINITE).then(|| Instant::now() + Duration::from_millis(timeout_ms.into()));
         let mut table = self.lock();
@@ -173,8 +194,14 @@ impl EventTable {
         let mut slots = Vec::with_capacity(ids.len());
         for (index, id) in ids.iter().enumerate() {
             let event = table.events.get_mut(id).expect("checked above, under the same lock");
-            event.waiters.push((key, index));
-            slots.push(if event.signaled { Slot::Activated } else { Slot::Pending });
+            let newer = is_signal(event.kind) && last(index) != 0 && last(index) != event.age;
+            if event.signaled || newer {
+                slots.push(Slot::Activated);
+            } else {
+                slots.push(Slot::Pending);
+            }
+            // Whoever needs not wait is no waiter: the next setting stays for somebody else. It can still be told of the event's end.
+            event.waiters.push((key, index, !(event.signaled || newer)));
             event.signaled &= !event.auto_reset;
         }
         table.waits.insert(key, Wait { slots, wake: wake.clone() });
@@ -189,6 +216,10 @@ impl EventTable {
             if fired == slots.len() || (!all && fired > 0) {
                 break wait_result::COMPLETE;
             }
+            if deadline.is_none() && aged {
+                table = wake.wait(table).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
             let left = deadline.unwrap_or(woken).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break if deadline.is_some() { wait_result::TIMEOUT } else { wait_result::COMPLETE };
@@ -199,7 +230,7 @@ impl EventTable {
         let wait = table.waits.remove(&key).expect("only this call removes it");
         for id in ids {
             if let Some(event) = table.events.get_mut(id) {
-                event.waiters.retain(|(wait, _)| *wait != key);
+                event.waiters.retain(|(wait, ..)| *wait != key);
             }
         }
         if result == wait_result::FAIL {
@@ -208,7 +239,14 @@ impl EventTable {
         let payloads = (wait.slots.iter().zip(ids))
             .map(|(slot, id)| matches!(slot, Slot::Activated).then(|| table.events[id].payload))
             .collect();
-        Ok(Waited { result, payloads })
+        let ages = (wait.slots.iter().zip(ids).enumerate())
+            .map(|(index, (slot, id))| {
+                let event = &table.events[id];
+                let told = matches!(slot, Slot::Activated) && last(index) != 0 && is_signal(event.kind);
+                told.then_some(event.age)
+            })
+            .collect();
+        Ok(Waited { result, payloads, ages })
     }
 
     /// How many events exist.
@@ -226,8 +264,12 @@ impl Table {
     fn raise(&mut self, id: u32, payload: Option<Payload>) {
         let Some(event) = self.events.get_mut(&id) else { return };
         event.payload = payload.unwrap_or(event.payload);
-        event.signaled = !event.auto_reset || event.waiters.is_empty();
-        for (wait, index) in &event.waiters {
+        event.age = event.age.checked_add(1).unwrap_or(2);
+        event.signaled = !event.auto_reset || !event.waiters.iter().any(|(_, _, waits)| *waits);
+        for (wait, index, waits) in &mut event.waiters {
+            if !std::mem::replace(waits, false) {
+                continue;
+            }
             if let Some(wait) = self.waits.get_mut(wait) {
                 wait.slots[*index] = Slot::Activated;
                 wait.wake.notify_all();
@@ -291,6 +333,46 @@ mod tests {
             }
         });
         assert_eq!(events.wait(&[id], false, 0).unwrap().result, wait_result::TIMEOUT);
+    }
+
+    #[test]
+    fn a_waiter_that_knows_the_age_misses_no_setting() {
+        let events = EventTable::default();
+        let id = events.create(0, true).unwrap();
+        let wait = |age, timeout| events.wait_for_ages(&[id], &[age], true, timeout).unwrap();
+        assert_eq!(wait(1, 0).result, wait_result::TIMEOUT, "a new event has age 1");
+        events.set(id).unwrap();
+        // Somebody else consumes the setting by the old rule ...
+        let old = wait(0, 0);
+        assert_eq!((old.result, old.ages[0]), (wait_result::COMPLETE, None));
+        assert_eq!(wait(0, 0).result, wait_result::TIMEOUT);
+        // ... and the age tells of it all the same.
+        let waited = wait(1, 0);
+        assert_eq!((waited.result, waited.ages[0]), (wait_result::COMPLETE, Some(2)));
+        assert_eq!(wait(2, 0).result, wait_result::TIMEOUT);
+        thread::scope(|scope| {
+            let waiters: Vec<_> = (0..2).map(|_| scope.spawn(|| wait(2, u32::MAX))).collect();
+            wait_until_waiting(&events, 2);
+            events.set(id).unwrap();
+            for waiter in waiters {
+                assert_eq!(waiter.join().unwrap().ages[0], Some(3));
+            }
+        });
+    }
+
+    #[test]
+    fn who_need_not_wait_leaves_the_next_setting_to_others() {
+        let events = EventTable::default();
+        let (a, b) = (events.create(0, true).unwrap(), events.create(0, true).unwrap());
+        events.set(a).unwrap();
+        thread::scope(|scope| {
+            let both = scope.spawn(|| events.wait(&[a, b], true, 60_000));
+            wait_until_waiting(&events, 1);
+            events.set(a).unwrap();
+            events.set(b).unwrap();
+            assert_eq!(both.join().unwrap().unwrap().result, wait_result::COMPLETE);
+        });
+        assert_eq!(events.wait(&[a], true, 0).unwrap().result, wait_result::COMPLETE, "still set");
     }
 
     #[test]

@@ -13,8 +13,10 @@ use std::sync::atomic::Ordering;
 /// amdkfd's `KFD_MMAP_TYPE_EVENTS`: the mapping offset that a signal event's page is reported with.
 const MMAP_TYPE_EVENTS: u64 = 2 << 62;
 
-/// The interface version that ROCr 5.2.3 knows best (below 1.4, gfx906 is refused).
-const VERSION: (u32, u32) = (1, 11);
+/// Version of the interface from which on events have ages.
+const AGES_SINCE: u32 = 14;
+/// RUNTIME_ENABLE's mode: enable, or else disable.
+const RUNTIME_ENABLE: u32 = 1;
 /// GB_ADDR_CONFIG of Vega 20 (amdgpu, `gfx_v9_0.c`).
 pub(super) const GB_ADDR_CONFIG: u32 = 0x2201_4042;
 /// LDS and scratch apertures of gfx9: outside the canonical low half, so never mistaken for memory.
@@ -42,7 +44,7 @@ impl Device {
     pub(super) fn kfd_ioctl(&self, nr: u32, bytes: &mut [u8]) -> Answer {
         match nr {
             0x01 => with(bytes, |a: &mut GetVersion| {
-                (a.major, a.minor) = VERSION;
+                (a.major, a.minor) = self.kfd_version();
                 Ok(())
             }),
             0x02 => with(bytes, |a: &mut CreateQueue| {
@@ -97,10 +99,12 @@ impl Device {
                 a.available = self.spec.memory.vram_bytes - self.buffers.used().0;
                 Ok(())
             }),
-            0x25 => with(bytes, |a: &mut RuntimeEnable| {
-                a.capabilities = 0;
+            0x1f => with(bytes, |a: &mut SmiEvents| {
+                this_gpu(a.gpu_id)?;
+                a.anon_fd = self.listeners.open()? as u32;
                 Ok(())
             }),
+            0x25 => with(bytes, |a: &mut RuntimeEnable| self.runtime_enable(a)),
             _ => Err(Errno(libc::EINVAL)),
         }
     }
@@ -120,6 +124,25 @@ impl Device {
             }
             _ => Err(Errno(libc::EINVAL)),
         }
+    }
+
+    /// EBUSY if it is enabled already, EEXIST if queues exist (`kfd_chardev.c`). Without a debugger that is all it does.
+    fn runtime_enable(&self, args: &mut RuntimeEnable) -> Answer {
+        args.capabilities = 0;
+        if args.mode_mask & RUNTIME_ENABLE == 0 {
+            // AcqRel: as below.
+            self.runtime_enabled.swap(false, Ordering::AcqRel);
+            return Ok(());
+        }
+        // AcqRel: of two callers one finds it changed; pairs with itself.
+        if self.runtime_enabled.swap(true, Ordering::AcqRel) {
+            return Err(Errno(libc::EBUSY));
+        }
+        if !self.queues.is_empty() {
+            self.runtime_enabled.store(false, Ordering::Release);
+            return Err(Errno(libc::EEXIST));
+        }
+        Ok(())
     }
 
     fn clock_counters(&self, args: &mut ClockCounters) -> Answer {
@@ -172,13 +195,22 @@ impl Device {
     fn wait_events(&self, args: &mut WaitEvents) -> Answer {
         let mut data: Vec<EventData> = user::read_array(args.events_ptr, args.num_events as usize)?;
         let ids: Vec<u32> = data.iter().map(|d| d.event_id).collect();
+        let age = |d: &EventData| u64::from_le_bytes(d.payload[..8].try_into().expect("8 bytes"));
+        let has_ages = self.kfd_version().1 >= AGES_SINCE;
+        let seen: Vec<u64> = if has_ages { data.iter().map(age).collect() } else { Vec::new() };
         args.wait_result = wait_result::FAIL;
-        let waited = self.events.wait(&ids, args.wait_for_all != 0, args.timeout)?;
+        let waited = self.events.wait_for_ages(&ids, &seen, args.wait_for_all != 0, args.timeout)?;
         args.wait_result = waited.result;
         if waited.result != wait_result::COMPLETE {
             return Ok(());
         }
         let mut carried = false;
+        for (data, age) in data.iter_mut().zip(waited.ages) {
+            if let Some(age) = age {
+                data.payload[..8].copy_from_slice(&age.to_le_bytes());
+                carried = true;
+            }
+        }
         for (data, payload) in data.iter_mut().zip(waited.payloads) {
             if let Some(payload) = payload.filter(|p| !matches!(p, super::events::Payload::None)) {
                 data.payload = payload.bytes();

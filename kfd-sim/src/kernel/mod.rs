@@ -11,21 +11,26 @@ pub mod events;
 mod ioctl;
 pub mod queues;
 pub mod record;
+mod smi;
 pub mod uapi;
 pub mod user;
 
-use crate::cp::{CommandProcessor, GpuClock, MemoryModel};
+use crate::cp::{CommandProcessor, GpuClock};
 use crate::device::DeviceSpec;
+use crate::journal::{Event, Journal};
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault};
+use crate::plan::Fault;
 use crate::ports::Interrupts;
+use crate::settings::Settings;
 use arena::{MemFile, fd_identity};
 use buffers::{Buffers, KFD_FILE_BYTES};
 use events::{EventTable, Payload};
 use queues::Queues;
 use record::Recorder;
-use std::os::fd::RawFd;
-use std::sync::Arc;
+use smi::Listeners;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use uapi::{Answer, Errno, MemoryException, Request, event_type};
 
 /// KFD's id of the GPU (any non-zero number).
@@ -50,17 +55,28 @@ pub struct Device {
     buffers: Buffers,
     queues: Queues,
     recorder: Arc<Recorder>,
+    journal: Arc<Journal>,
+    listeners: Arc<Listeners>,
+    settings: Settings,
     kfd_file: MemFile,
     vm_acquired: AtomicBool,
     event_page: AtomicBool,
+    /// RUNTIME_ENABLE is in force.
+    runtime_enabled: AtomicBool,
+    kfd_version: OnceLock<(u32, u32)>,
 }
 
 impl Device {
-    /// A fresh device: no buffer, no queue, no event. Its thread starts with the first queue.
+    /// A fresh device, as the environment wants it: no buffer, no queue, no event. Its thread starts with the first queue.
     ///
     /// Fails with the errno of what the host refused, for example ENOMEM under `ulimit -v`: the device maps its VRAM
     /// sparsely but whole.
     pub fn new(spec: DeviceSpec) -> Result<Arc<Self>, Errno> {
+        Self::with_settings(spec, Settings::from_env())
+    }
+
+    /// As [`Device::new`], with settings of the caller's. `KFD_SIM_LOG` and `KFD_SIM_FAIL` are read all the same.
+    pub fn with_settings(spec: DeviceSpec, settings: Settings) -> Result<Arc<Self>, Errno> {
         let spec = Arc::new(spec);
         let space = Arc::new(AddressSpace::new());
         let clock = Arc::new(GpuClock::new(spec.clocks.counter_hz));
@@ -68,10 +84,25 @@ impl Device {
         let recorder = Arc::new(Recorder::from_env());
         let kfd_file = MemFile::new(c"kfd-sim-kfd", KFD_FILE_BYTES)?;
         let buffers = Buffers::new(GPU_ID, spec.memory.vram_bytes, &kfd_file, space.clone())?;
-        let interrupts = Arc::new(InterruptHandler { events: events.clone(), recorder: recorder.clone() });
+        let journal = Arc::new(Journal::new(clock.clone(), settings.events.as_deref()));
+        recorder.tell(journal.clone());
+        if let Some(Err(why)) = settings.plan.clone().map(|plan| recorder.follow(plan)) {
+            eprintln!("kfd-sim: fault plan: {why}; it is ignored");
+        }
+        let listeners = Arc::<Listeners>::default();
+        let interrupts = Arc::new(InterruptHandler {
+            events: events.clone(),
+            recorder: recorder.clone(),
+            journal: journal.clone(),
+            listeners: listeners.clone(),
+        });
         let processor = CommandProcessor::new(spec.clone(), space.clone(), interrupts, clock.clone());
         // It has no thread yet that could refuse.
-        let _ = processor.set_memory_model(MemoryModel::from_env());
+        let _ = processor.set_memory_model(settings.memory);
+        let _ = processor.set_tracing(settings.trace.is_some());
+        if settings.races {
+            let _ = processor.set_race_detection(true);
+        }
         let queues = Queues::new(processor, buffers.doorbells());
         Ok(Arc::new(Self {
             spec,
@@ -81,9 +112,14 @@ impl Device {
             buffers,
             queues,
             recorder,
+            journal,
+            listeners,
+            settings,
             kfd_file,
             vm_acquired: AtomicBool::new(false),
             event_page: AtomicBool::new(false),
+            runtime_enabled: AtomicBool::new(false),
+            kfd_version: OnceLock::new(),
         }))
     }
 
@@ -96,6 +132,13 @@ impl Device {
             Node::Kfd => self.kfd_file.duplicate(close_on_exec),
             Node::Render => self.buffers.file().duplicate(close_on_exec),
         }
+    }
+
+    /// As [`Device::open`], owned.
+    pub fn file(&self, node: Node) -> Result<OwnedFd, Errno> {
+        let fd = self.open(node, true)?;
+        // SAFETY: a new descriptor that nobody else knows.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// Which device file `fd` is, if it is one of ours.
@@ -172,6 +215,28 @@ impl Device {
         &self.recorder
     }
 
+    /// What happened, as structured events.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// What the device was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Version of the driver interface that the device reports now: major and minor.
+    pub fn kfd_version(&self) -> (u32, u32) {
+        // Judged when the runtime first asks: it is loaded then.
+        *self.kfd_version.get_or_init(|| self.settings.kfd_version.resolve())
+    }
+
+    /// Writes the Perfetto trace of what was recorded so far.
+    pub fn write_trace(&self, file: &std::path::Path) -> std::io::Result<()> {
+        let file = std::io::BufWriter::new(std::fs::File::create(file)?);
+        serde_json::to_writer(file, &self.processor().trace()).map_err(std::io::Error::from)
+    }
+
     /// VRAM and GTT in use, bytes.
     pub fn memory_used(&self) -> (u64, u64) {
         self.buffers.used()
@@ -188,6 +253,8 @@ impl Drop for Device {
 struct InterruptHandler {
     events: Arc<EventTable>,
     recorder: Arc<Recorder>,
+    journal: Arc<Journal>,
+    listeners: Arc<Listeners>,
 }
 
 impl Interrupts for InterruptHandler {
@@ -210,7 +277,21 @@ impl Interrupts for InterruptHandler {
             error_type: 0,
         };
         let told = self.events.raise_all(event_type::MEMORY, Payload::Memory(data));
+        self.listeners.memory_fault();
+        self.journal.add(Event::MemoryFault { queue: queue_id, address: fault.va, what: fault.to_string() });
         self.recorder.note(|| format!("queue {queue_id}: {fault}; {told} memory event(s) raised"));
+    }
+
+    fn note(&self, event: Event) {
+        self.journal.add(event);
+    }
+
+    fn wants_packets(&self) -> bool {
+        self.journal.listens()
+    }
+
+    fn planned(&self, queue_id: u32, kernel: Option<&str>) -> Option<Fault> {
+        self.recorder.planned(queue_id, kernel)
     }
 }
 
@@ -222,7 +303,12 @@ mod tests {
     #[test]
     fn a_page_fault_reaches_waiters_with_page_cause_and_gpu() {
         let events = Arc::new(EventTable::default());
-        let handler = InterruptHandler { events: events.clone(), recorder: Arc::new(Recorder::default()) };
+        let handler = InterruptHandler {
+            events: events.clone(),
+            recorder: Arc::default(),
+            journal: Arc::new(Journal::new(Arc::new(GpuClock::new(1)), None)),
+            listeners: Arc::default(),
+        };
         let id = events.create(event_type::MEMORY, false).unwrap();
         let fault =
             MemoryFault { va: 0x7777_1234, len: 4, access: Access::Write, cause: FaultCause::NotPermitted };

@@ -35,6 +35,7 @@ fn errno(error: &CpError) -> Errno {
         CpError::UnknownQueue(_)
         | CpError::BadRing { .. }
         | CpError::Unsupported(_)
+        | CpError::NotStepping(_)
         | CpError::BadMask { .. } => libc::EINVAL,
     })
 }
@@ -65,9 +66,8 @@ impl Queues {
         let kind = match args.queue_type {
             queue_type::COMPUTE => QueueKind::Pm4,
             queue_type::COMPUTE_AQL => QueueKind::Aql,
-            queue_type::SDMA | queue_type::SDMA_XGMI | queue_type::SDMA_BY_ENGINE => {
-                QueueKind::Sdma { engine: None }
-            }
+            queue_type::SDMA | queue_type::SDMA_XGMI => QueueKind::Sdma { engine: None },
+            queue_type::SDMA_BY_ENGINE => QueueKind::Sdma { engine: Some(args.sdma_engine_id) },
             _ => return Err(Errno(libc::EINVAL)),
         };
         let mut table = self.lock();
@@ -95,6 +95,11 @@ impl Queues {
         args.queue_id = id;
         args.doorbell_offset = DOORBELL_OFFSET + slot as u64 * 8;
         Ok(())
+    }
+
+    /// Whether there is no queue.
+    pub fn is_empty(&self) -> bool {
+        self.lock().slots.is_empty()
     }
 
     /// DESTROY_QUEUE: returns when the GPU no longer touches the queue. EINVAL for an unknown id.

@@ -5,8 +5,10 @@
 
 use super::Node;
 use super::uapi::{Answer, Errno, Request, kfd_name, kfd_nr};
+use crate::journal::{Event, Journal};
+use crate::plan::{Fault, FaultPlan, Followed, PlanError};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Entries that a log keeps.
@@ -64,6 +66,15 @@ impl Failure {
     }
 }
 
+/// An errno by its name in `<errno.h>`, or as a number.
+pub(crate) fn errno_by_name(name: &str) -> Option<i32> {
+    ERRNOS
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, value)| *value)
+        .or_else(|| name.parse().ok().filter(|n| *n > 0))
+}
+
 const ERRNOS: &[(&str, i32)] = &[
     ("EPERM", libc::EPERM),
     ("EINTR", libc::EINTR),
@@ -113,6 +124,7 @@ struct State {
     ioctls: VecDeque<IoctlRecord>,
     ioctls_dropped: u64,
     masks: VecDeque<MaskRecord>,
+    plan: Followed,
 }
 
 /// Logs and failures of one device.
@@ -120,12 +132,13 @@ struct State {
 pub struct Recorder {
     made: Instant,
     verbose: bool,
+    journal: OnceLock<Arc<Journal>>,
     state: Mutex<State>,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { made: Instant::now(), verbose: false, state: Mutex::default() }
+        Self { made: Instant::now(), verbose: false, journal: OnceLock::new(), state: Mutex::default() }
     }
 }
 
@@ -154,6 +167,27 @@ impl Recorder {
         self.lock().failures.push((failure, 0));
     }
 
+    /// Follows a fault plan from now on, instead of an earlier one. Its ioctls are those of KFD. An empty plan ends it.
+    pub fn follow(&self, plan: FaultPlan) -> Result<(), PlanError> {
+        plan.check()?;
+        self.lock().plan = Followed::new(plan);
+        Ok(())
+    }
+
+    pub(super) fn planned(&self, queue: u32, kernel: Option<&str>) -> Option<Fault> {
+        self.lock().plan.dispatch(queue, kernel)
+    }
+
+    /// Where ioctls are written down, too.
+    pub(super) fn tell(&self, journal: Arc<Journal>) {
+        // Set once, when the device is made.
+        let _ = self.journal.set(journal);
+    }
+
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.get().map(|journal| &**journal).filter(|journal| journal.listens())
+    }
+
     /// Forgets every injected failure.
     pub fn clear_failures(&self) {
         self.lock().failures.clear();
@@ -176,7 +210,7 @@ impl Recorder {
                 strikes = Some(Errno(failure.errno));
             }
         }
-        strikes
+        strikes.or_else(|| state.plan.ioctl(nr).map(Errno))
     }
 
     pub(super) fn log_ioctl(&self, node: Node, request: Request, answer: Answer) {
@@ -185,6 +219,10 @@ impl Recorder {
         self.note(|| {
             format!("{node:?} ioctl {:#04x} {name} ({} bytes): errno {errno}", request.nr, request.size)
         });
+        if let Some(journal) = self.journal() {
+            let (node, nr) = (if node == Node::Kfd { "kfd" } else { "render" }, request.nr);
+            journal.add(Event::Ioctl { node, nr, name, errno });
+        }
         let record = IoctlRecord { at: self.made.elapsed(), node, nr: request.nr, name, errno };
         let mut state = self.lock();
         if state.ioctls.len() == KEPT {
@@ -196,6 +234,9 @@ impl Recorder {
 
     pub(super) fn log_mask(&self, queue_id: u32, mask: Vec<u32>) {
         self.note(|| format!("queue {queue_id}: CU mask {mask:08x?}"));
+        if let Some(journal) = self.journal() {
+            journal.add(Event::CuMask { queue: queue_id, mask: mask.clone() });
+        }
         let record = MaskRecord { at: self.made.elapsed(), queue_id, mask };
         let mut state = self.lock();
         if state.masks.len() == KEPT {

@@ -28,11 +28,11 @@ layouts! {
     /// `kfd_ioctl_get_version_args`.
     GetVersion, 8 { major: u32, minor: u32 }
     /// `kfd_ioctl_create_queue_args`.
-    CreateQueue, 88 {
+    CreateQueue, 96 {
         ring_base_address: u64, write_pointer_address: u64, read_pointer_address: u64, doorbell_offset: u64,
         ring_size: u32, gpu_id: u32, queue_type: u32, queue_percentage: u32, queue_priority: u32, queue_id: u32,
         eop_buffer_address: u64, eop_buffer_size: u64, ctx_save_restore_address: u64, ctx_save_restore_size: u32,
-        ctl_stack_size: u32,
+        ctl_stack_size: u32, sdma_engine_id: u32, pad: u32,
     }
     /// `kfd_ioctl_destroy_queue_args`.
     DestroyQueue, 8 { queue_id: u32, pad: u32 }
@@ -100,6 +100,8 @@ layouts! {
     XnackMode, 4 { mode: i32 }
     /// `kfd_ioctl_get_available_memory_args`.
     AvailableMemory, 16 { available: u64, gpu_id: u32, pad: u32 }
+    /// `kfd_ioctl_smi_events_args`.
+    SmiEvents, 8 { gpu_id: u32, anon_fd: u32 }
     /// `kfd_ioctl_runtime_enable_args`.
     RuntimeEnable, 16 { r_debug: u64, mode_mask: u32, capabilities: u32 }
     /// `drm_version`.

@@ -3,8 +3,11 @@
 
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod device;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use kfd_sim::isa::{
     CodeCache, ExecFault, ExecStats, Launch, LaunchDesc, Placement, Progress, ScratchDesc, Workgroup,
@@ -20,7 +23,7 @@ pub const SCRATCH_APERTURE: u64 = 2 << 48;
 /// Memory that the simulated GPU can reach.
 pub struct Gpu {
     /// Page tables.
-    pub space: AddressSpace,
+    pub space: Arc<AddressSpace>,
     next: u64,
     memory: Vec<(u64, Box<[u64]>)>,
 }
@@ -28,7 +31,7 @@ pub struct Gpu {
 impl Gpu {
     /// Nothing mapped.
     pub fn new() -> Self {
-        Gpu { space: AddressSpace::new(), next: 0x10_0000_0000, memory: Vec::new() }
+        Gpu { space: Arc::new(AddressSpace::new()), next: 0x10_0000_0000, memory: Vec::new() }
     }
 
     /// Maps zeroed memory; returns its GPU address.
@@ -199,20 +202,7 @@ impl Dispatch {
 
     /// Prepares the launch.
     pub fn launch(&self, gpu: &mut Gpu) -> Result<Launch, kfd_sim::isa::LaunchError> {
-        let mut kernarg = self.kernarg.clone();
-        kernarg.resize(kernarg.len() + 256, 0);
-        let kernarg = gpu.upload(&kernarg);
-        let mut packet = [0u8; 64];
-        packet[0] = 2;
-        packet[2] = 3;
-        for dim in 0..3 {
-            packet[4 + 2 * dim..6 + 2 * dim].copy_from_slice(&self.workgroup[dim].to_le_bytes());
-            packet[12 + 4 * dim..16 + 4 * dim].copy_from_slice(&self.grid[dim].to_le_bytes());
-        }
-        packet[24..28].copy_from_slice(&self.private.to_le_bytes());
-        packet[28..32].copy_from_slice(&self.lds.to_le_bytes());
-        packet[32..40].copy_from_slice(&self.kernel_object.to_le_bytes());
-        packet[40..48].copy_from_slice(&kernarg.to_le_bytes());
+        let packet = self.packet(gpu);
         let packet_va = gpu.upload(&packet);
         let queue_va = gpu.alloc(256);
         let scratch = (self.private > 0).then(|| {
@@ -237,6 +227,25 @@ impl Dispatch {
             scratch_aperture: SCRATCH_APERTURE,
         };
         Launch::parse(&desc, &gpu.space)
+    }
+
+    /// The packet, without completion signal; its arguments are in memory from now on.
+    pub fn packet(&self, gpu: &mut Gpu) -> [u8; 64] {
+        let mut kernarg = self.kernarg.clone();
+        kernarg.resize(kernarg.len() + 256, 0);
+        let kernarg = gpu.upload(&kernarg);
+        let mut packet = [0u8; 64];
+        packet[0] = 2;
+        packet[2] = 3;
+        for dim in 0..3 {
+            packet[4 + 2 * dim..6 + 2 * dim].copy_from_slice(&self.workgroup[dim].to_le_bytes());
+            packet[12 + 4 * dim..16 + 4 * dim].copy_from_slice(&self.grid[dim].to_le_bytes());
+        }
+        packet[24..28].copy_from_slice(&self.private.to_le_bytes());
+        packet[28..32].copy_from_slice(&self.lds.to_le_bytes());
+        packet[32..40].copy_from_slice(&self.kernel_object.to_le_bytes());
+        packet[40..48].copy_from_slice(&kernarg.to_le_bytes());
+        packet
     }
 
     /// Runs every workgroup to its end.

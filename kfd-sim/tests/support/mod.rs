@@ -68,6 +68,9 @@ impl Rocr {
         hsa_queue_create(agent: Handle, size: u32, kind: u32, callback: Option<QueueError>, data: *mut c_void,
             private: u32, group: u32, into: *mut *mut Queue) -> Status;
         hsa_queue_destroy(queue: *mut Queue) -> Status;
+        hsa_queue_inactivate(queue: *mut Queue) -> Status;
+        hsa_amd_memory_lock(memory: *mut c_void, bytes: usize, agents: *const Handle, count: u32,
+            on_gpu: *mut *mut c_void) -> Status;
         hsa_queue_add_write_index_screlease(queue: *const Queue, value: u64) -> u64;
         hsa_amd_queue_cu_set_mask(queue: *const Queue, bits: u32, mask: *const u32) -> Status;
         hsa_amd_profiling_set_profiler_enabled(queue: *mut Queue, on: i32) -> Status;
@@ -87,6 +90,11 @@ impl Rocr {
 
     /// Loads a code object from the repository's `kernels/bin/gfx906` and returns the kernel object of one of its kernels.
     pub fn kernel(&self, file: &str, kernel: &str) -> u64 {
+        self.load_kernel(file, kernel).0
+    }
+
+    /// As [`Rocr::kernel`]; also returns the executable and the reader, to be destroyed.
+    pub fn load_kernel(&self, file: &str, kernel: &str) -> (u64, Handle, Handle) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels/bin/gfx906").join(file);
         // The runtime keeps pointing into it.
         let bytes = Box::leak(
@@ -105,7 +113,7 @@ impl Rocr {
             0
         );
         assert_eq!(self.hsa_executable_symbol_get_info(symbol, 22, (&raw mut object).cast()), 0);
-        object
+        (object, executable, reader)
     }
 
     /// Loads ROCr with the simulated machine switched on, strict about fences; `None`, with the reason printed, where it is not installed.
@@ -221,6 +229,22 @@ impl Rocr {
         kernarg: *const c_void,
         done: Handle,
     ) {
+        // SAFETY: by this function's contract.
+        unsafe { self.dispatch_with(queue, 0, kernel_object, kernarg, done) };
+    }
+
+    /// As [`Rocr::dispatch`], with further bits of the header.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn dispatch_with(
+        &self,
+        queue: *mut Queue,
+        bits: u32,
+        kernel_object: u64,
+        kernarg: *const c_void,
+        done: Handle,
+    ) {
         let index = self.hsa_queue_add_write_index_screlease(queue, 1);
         // SAFETY: the slot lies in the ring and is free by contract.
         unsafe {
@@ -231,7 +255,7 @@ impl Rocr {
             let pointers = [kernel_object, kernarg as u64, 0, done];
             slot.add(8).cast::<u64>().copy_from_nonoverlapping(pointers.as_ptr(), pointers.len());
             // Kernel dispatch, acquire and release at system scope; one dimension.
-            let header = 2 | (2 << 9) | (2 << 11) | (1 << 16);
+            let header = bits | 2 | (2 << 9) | (2 << 11) | (1 << 16);
             // Release: the packet processor's acquire load of the header sees the rest of the packet.
             (*slot.cast::<AtomicU32>()).store(header, Ordering::Release);
             self.hsa_signal_store_screlease((*queue).doorbell, index as i64);

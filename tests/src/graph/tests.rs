@@ -108,5 +108,5 @@ fn visibility_reaches_whoever_comes_after() {
         assert!(graph.groups.iter().any(|group| group.reach == reach));
     }
     let needed: usize = graph.groups.iter().map(|group| group.after.len()).sum();
-    assert_eq!(needed, graph.groups.iter().map(|group| group.dependants).sum());
+    assert_eq!(needed, graph.groups.iter().map(|group| group.dependants).sum::<usize>());
 }

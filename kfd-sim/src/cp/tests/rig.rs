@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::caches::Caches;
+use crate::caches::SharedCaches;
 use crate::cp::kernel::RunWorkgroup;
 use crate::cp::{CommandProcessor, DoorbellPtr, GpuClock, QueueDesc, QueueKind};
 use crate::device::DeviceSpec;
 use crate::isa::exec::{Port, Rmw};
 use crate::isa::{CodeCache, ExecFault, ExecStats, Launch, Placement, Progress};
+use crate::journal::Event;
 use crate::memory::{Access, AddressSpace, FaultCause, MemoryFault, MemoryKind, Span};
+use crate::plan::{Fault, Followed};
 use crate::ports::Interrupts;
 use crate::timing::{Shape, TimingModel, Work};
 
@@ -40,6 +42,8 @@ pub enum Kernel {
     Copy { from: u64, to: u64, ns: u64 },
     /// An atomic increment of 8 bytes, without return.
     Increment(u64),
+    /// Instructions enough for others to help, then waits until this many workgroups run at the same time.
+    Meet(u32),
     /// Stores 1 without waiting for the store, then runs until `Rig::release` is set.
     StoreAndSpin(u64),
 }
@@ -72,6 +76,8 @@ impl TimingModel for Plain {
 pub struct Interrupted {
     pub events: Mutex<Vec<u32>>,
     pub faults: Mutex<Vec<(u32, MemoryFault)>>,
+    pub notes: Mutex<Vec<Event>>,
+    pub plan: Mutex<Followed>,
 }
 
 impl Interrupts for Interrupted {
@@ -81,20 +87,59 @@ impl Interrupts for Interrupted {
     fn memory_fault(&self, queue_id: u32, fault: MemoryFault) {
         self.faults.lock().unwrap().push((queue_id, fault));
     }
+    fn note(&self, event: Event) {
+        self.notes.lock().unwrap().push(event);
+    }
+    fn planned(&self, queue_id: u32, kernel: Option<&str>) -> Option<Fault> {
+        self.plan.lock().unwrap().dispatch(queue_id, kernel)
+    }
+}
+
+/// Workgroups that have begun and not ended.
+#[derive(Default)]
+pub struct Alive {
+    slots: Vec<u32>,
+    /// Most at the same time.
+    pub most: usize,
+    /// Two had the same scratch slot: as it should be only without scratch memory.
+    pub shared: bool,
+}
+
+impl Alive {
+    fn begin(&mut self, slot: u32) {
+        self.shared |= self.slots.contains(&slot);
+        self.slots.push(slot);
+        self.most = self.most.max(self.slots.len());
+    }
+
+    fn end(&mut self, slot: u32) {
+        let at = self.slots.iter().position(|&other| other == slot).expect("it has begun");
+        self.slots.swap_remove(at);
+    }
 }
 
 struct Fake {
     kernel: Kernel,
+    slot: u32,
+    alive: Arc<Mutex<Alive>>,
     begun: bool,
     stats: ExecStats,
     release: Arc<AtomicBool>,
+    /// Workgroups that have come to their meeting.
+    present: Arc<AtomicU64>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.alive.lock().unwrap().end(self.slot);
+    }
 }
 
 impl RunWorkgroup for Fake {
     fn run(
         &mut self,
         mem: &AddressSpace,
-        caches: Option<Caches>,
+        caches: Option<&SharedCaches<'_>>,
         _: &mut CodeCache,
         _: &dyn Fn() -> u64,
         budget: u64,
@@ -127,6 +172,18 @@ impl RunWorkgroup for Fake {
                 self.stats.salu += budget;
                 Progress::Yielded
             }
+            Kernel::Meet(count) => {
+                self.stats.salu += budget;
+                if self.stats.salu < 40_000 {
+                    return Progress::Yielded;
+                }
+                let end = Instant::now() + Duration::from_secs(10);
+                self.present.fetch_add(1, SeqCst);
+                while self.present.load(SeqCst) < u64::from(count) && Instant::now() < end {
+                    std::thread::yield_now();
+                }
+                Progress::Done
+            }
             Kernel::Spin if self.release.load(SeqCst) => Progress::Done,
             Kernel::Spin => {
                 self.stats.salu += budget;
@@ -158,6 +215,9 @@ pub struct Rig {
     /// Ends every spinning kernel.
     pub release: Arc<AtomicBool>,
     pub places: Arc<Mutex<Vec<Placement>>>,
+    /// Workgroups that have come to their meeting.
+    pub present: Arc<AtomicU64>,
+    pub alive: Arc<Mutex<Alive>>,
     pub space: Arc<AddressSpace>,
     kernels: Mutex<HashMap<Kernel, u64>>,
     entries: Arc<Mutex<HashMap<u64, Kernel>>>,
@@ -184,12 +244,26 @@ impl Rig {
         let release = Arc::new(AtomicBool::new(false));
         let places = Arc::<Mutex<Vec<Placement>>>::default();
         let entries = Arc::<Mutex<HashMap<u64, Kernel>>>::default();
+        let present = Arc::<AtomicU64>::default();
+        let alive = Arc::<Mutex<Alive>>::default();
         let make = {
             let (release, places, entries) = (release.clone(), places.clone(), entries.clone());
+            let (present, alive) = (present.clone(), alive.clone());
             move |launch: &Launch, _: [u32; 3], place: Placement| -> Box<dyn RunWorkgroup> {
                 places.lock().unwrap().push(place);
                 let kernel = entries.lock().unwrap()[&launch.entry()];
-                Box::new(Fake { kernel, begun: false, stats: ExecStats::default(), release: release.clone() })
+                let (release, present, alive) = (release.clone(), present.clone(), alive.clone());
+                let slot = place.scratch_slot;
+                alive.lock().unwrap().begin(slot);
+                Box::new(Fake {
+                    kernel,
+                    slot,
+                    alive,
+                    begun: false,
+                    stats: ExecStats::default(),
+                    release,
+                    present,
+                })
             }
         };
         let cp = CommandProcessor::with_parts(
@@ -201,7 +275,21 @@ impl Rig {
             Arc::new(make),
         );
         let (kernels, used, vram) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(ARENA - VRAM));
-        Self { cp, clock, interrupts, release, places, space, kernels, entries, arena, used, vram }
+        Self {
+            cp,
+            clock,
+            interrupts,
+            release,
+            places,
+            present,
+            alive,
+            space,
+            kernels,
+            entries,
+            arena,
+            used,
+            vram,
+        }
     }
 
     /// Zeroed GPU memory.
@@ -291,6 +379,10 @@ impl Rig {
     }
 
     pub fn queue(&self, packets: u64) -> TestQueue<'_> {
+        self.queue_with(packets, 7)
+    }
+
+    pub fn queue_with(&self, packets: u64, priority: u32) -> TestQueue<'_> {
         let doorbell = Box::new(AtomicU64::new(0));
         let structure = self.alloc(0x100, 64);
         let inactive = self.signal(0);
@@ -307,7 +399,7 @@ impl Rig {
             write_ptr_va: structure + 0x38,
             doorbell: DoorbellPtr(&*doorbell),
             percentage: 100,
-            priority: 7,
+            priority,
             ctx_save_va: 0,
             ctx_save_bytes: 0,
             eop_va: 0,

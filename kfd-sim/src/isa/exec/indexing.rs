@@ -7,7 +7,8 @@ use super::wave::Wave;
 use super::{Done, Stop};
 use crate::isa::inst::{Inst, Op, reg};
 
-const ENABLED: u32 = 1 << 27;
+/// Bit of MODE that says whether indexing is on.
+pub const ENABLED: u32 = 1 << 27;
 const INDEX: u32 = 0xff;
 const MODES: u32 = 0xf000;
 

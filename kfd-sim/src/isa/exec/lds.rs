@@ -27,6 +27,11 @@ impl Lds {
         self.bytes.len() as u32
     }
 
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
     fn at(&mut self, offset: u32, len: u32) -> Result<&mut [u8], Stop> {
         let (start, end) = (offset as usize, offset as usize + len as usize);
         self.bytes.get_mut(start..end).ok_or(Stop::Lds(offset, len))

@@ -4,20 +4,23 @@
 //! single-copy atomic (relaxed: ordering comes from the packets' fences and from atomics, as on the hardware); GPU atomics
 //! are sequentially consistent host atomics, so that signals can be shared with the host.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::Stop;
-use crate::caches::{Caches, Mask, PAGE};
+use crate::caches::{Caches, Mask, PAGE, SharedCaches};
 use crate::memory::{Access, AddressSpace, MemoryFault, Span};
 
 /// Spans remembered.
 const SPANS: usize = 8;
 
 /// A wave's way to global memory.
-pub struct Port<'a> {
+pub struct Port<'a, 'c> {
     space: &'a AddressSpace,
     /// Strict memory: between the wave and the address space.
-    caches: Option<Caches<'a>>,
+    caches: Option<&'a SharedCaches<'c>>,
+    /// The caches, while it is this thread's turn.
+    held: Option<MutexGuard<'a, Caches<'c>>>,
     generation: u64,
     spans: [Option<Span>; SPANS],
     newest: usize,
@@ -177,24 +180,46 @@ pub struct Block {
     dirty: *mut Mask,
 }
 
+macro_rules! block_access {
+    ($load:ident, $store:ident, $int:ty, $atomic:ty) => {
+        /// The value at `va`, which must be aligned to its size and lie in the block with all its bytes.
+        #[inline(always)]
+        pub fn $load(&self, va: u64) -> $int {
+            // SAFETY: the caller's address lies in the block, which `Port::block` found mapped and as aligned in host memory
+            // as in the GPU's; it stays valid until the unmapping is noticed through the generation. Relaxed: pairs with
+            // nothing, as in `Port`.
+            unsafe { <$atomic>::from_ptr(self.host.add((va - self.low) as usize).cast()) }
+                .load(Ordering::Relaxed)
+        }
+
+        /// Stores at `va`, as for the load; the block must have been made for writing, and the store be noted.
+        #[inline(always)]
+        pub fn $store(&self, va: u64, value: $int) {
+            // SAFETY: as for the load, and writable.
+            unsafe { <$atomic>::from_ptr(self.host.add((va - self.low) as usize).cast()) }
+                .store(value, Ordering::Relaxed);
+        }
+    };
+}
+
 impl Block {
-    /// The dword at `va`, which must be one of the addresses that the block was made of.
-    #[inline]
-    pub fn load(&self, va: u64) -> u32 {
-        // SAFETY: `Port::block` found everything from the lowest to the highest address mapped, and all aligned; it stays
-        // valid until the unmapping is noticed through the generation. Relaxed: pairs with nothing, as in `Port`.
-        unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }.load(Ordering::Relaxed)
+    block_access!(load8, store8, u8, AtomicU8);
+    block_access!(load16, store16, u16, AtomicU16);
+    block_access!(load32, store32, u32, AtomicU32);
+    block_access!(load64, store64, u64, AtomicU64);
+
+    /// Whether stores have to be noted.
+    #[inline(always)]
+    pub fn notes(&self) -> bool {
+        !self.dirty.is_null()
     }
 
-    /// Stores a dword at `va`, which must be one of the addresses that the block was made of.
+    /// Notes that `[va, va + len)` was stored to, which must lie in the block.
     #[inline]
-    pub fn store(&self, va: u64, value: u32) {
-        // SAFETY: as in `load`, and writable because the block was made for writing. Relaxed: as in `load`.
-        unsafe { AtomicU32::from_ptr(self.host.add((va - self.low) as usize).cast()) }
-            .store(value, Ordering::Relaxed);
-        if !self.dirty.is_null() {
+    pub fn note(&self, va: u64, len: u64) {
+        if self.notes() {
             // SAFETY: the mask of the page that the block lies in, which nobody else refers to while the block is used.
-            unsafe { (*self.dirty).set(va % PAGE, 4) };
+            unsafe { (*self.dirty).set(va % PAGE, len) };
         }
     }
 }
@@ -205,42 +230,31 @@ fn crosses(va: u64, len: usize) -> bool {
     va % PAGE + len as u64 > PAGE
 }
 
-impl<'a> Port<'a> {
-    /// One block for single-dword accesses at all of `vas` in the lanes of `mask`: none if they are not all aligned and
-    /// in one mapping (each is then checked on its own).
-    pub fn block(&mut self, vas: &[u64; 64], mask: u64, access: Access) -> Option<Block> {
-        let (mut low, mut high, mut bits) = (u64::MAX, 0, 0);
-        for (lane, va) in vas.iter().enumerate() {
-            if mask >> lane & 1 != 0 {
-                low = low.min(*va);
-                high = high.max(*va);
-                bits |= *va;
-            }
-        }
-        if mask == 0 || bits & 3 != 0 || high - low > u64::from(u32::MAX) {
-            return None;
-        }
-        let len = high - low + 4;
-        if let Some(caches) = &mut self.caches {
-            if low % PAGE + len > PAGE {
+impl<'a, 'c> Port<'a, 'c> {
+    /// One block for accesses in `[low, low + len)`, if that lies in one mapping (with caches: in one page) and host memory is
+    /// aligned to 8 as the addresses are. None: each lane has to be checked on its own.
+    #[inline]
+    pub fn block(&mut self, low: u64, len: u64, access: Access) -> Option<Block> {
+        let space = self.space;
+        if let Some(caches) = self.turn() {
+            if low % PAGE + len > PAGE || caches.dispatch.tracks() {
                 return None;
             }
-            if let Some((host, dirty)) =
-                caches.dispatch.block(caches.l2, self.space, low, len, access).ok()?
-            {
+            if let Some((host, dirty)) = caches.dispatch.block(caches.l2, space, low, len, access).ok()? {
                 return Some(Block { host, low, dirty });
             }
         }
         let host = self.reach_memory(low, len, access).ok()?;
         let dirty = std::ptr::null_mut();
-        (host as usize).is_multiple_of(4).then_some(Block { host, low, dirty })
+        (host as u64 % 8 == low % 8).then_some(Block { host, low, dirty })
     }
 
     /// A port to an address space, through caches if there are any.
-    pub(crate) fn new(space: &'a AddressSpace, caches: Option<Caches<'a>>) -> Self {
+    pub(crate) fn new(space: &'a AddressSpace, caches: Option<&'a SharedCaches<'c>>) -> Self {
         let mut port = Port {
             space,
             caches,
+            held: None,
             generation: space.generation(),
             spans: [None; SPANS],
             newest: 0,
@@ -248,7 +262,24 @@ impl<'a> Port<'a> {
             written: 0,
         };
         port.refresh_caches();
+        port.let_go();
         port
+    }
+
+    /// The caches, if there are any: waits for this thread's turn.
+    #[inline]
+    fn turn(&mut self) -> Option<&mut Caches<'c>> {
+        let caches = self.caches?;
+        Some(self.held.get_or_insert_with(|| caches.lock()))
+    }
+
+    /// Ends this thread's turn with the caches, if others wait for them. Called after every instruction that reaches memory:
+    /// no [`Block`] may be used beyond.
+    #[inline]
+    pub fn let_go(&mut self) {
+        if self.held.is_some() && self.caches.is_some_and(|caches| caches.contended) {
+            self.held = None;
+        }
     }
 
     /// Forgets cached spans if a mapping changed; true if so. Called before every instruction.
@@ -265,8 +296,9 @@ impl<'a> Port<'a> {
     }
 
     fn refresh_caches(&mut self) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.refresh(caches.l2, self.space);
+        let space = self.space;
+        if let Some(caches) = self.turn() {
+            caches.dispatch.refresh(caches.l2, space);
         }
     }
 
@@ -278,22 +310,29 @@ impl<'a> Port<'a> {
 
     /// The stores so far have reached the L2 or host memory.
     pub fn drain(&mut self) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.drain(caches.l2, self.space);
+        let space = self.space;
+        // Release: a flag that the wave sets next is seen after its stores. Pairs with the fence in `invalidate`.
+        fence(Ordering::Release);
+        if let Some(caches) = self.turn() {
+            caches.dispatch.drain(caches.l2, space);
         }
     }
 
     /// What others have released is seen from now on.
     pub fn invalidate(&mut self) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.invalidate(caches.l2, self.space);
+        let space = self.space;
+        // Acquire: what the wave loads next is seen after the flag that it waited for. Pairs with the fence in `drain`.
+        fence(Ordering::Acquire);
+        if let Some(caches) = self.turn() {
+            caches.dispatch.invalidate(caches.l2, space);
         }
     }
 
     /// The next load of these bytes gives the newest ones.
     pub fn reload(&mut self, va: u64, len: u64) {
-        if let Some(caches) = &mut self.caches {
-            caches.dispatch.reload(caches.l2, self.space, va, len);
+        let space = self.space;
+        if let Some(caches) = self.turn() {
+            caches.dispatch.reload(caches.l2, space, va, len);
         }
     }
 
@@ -305,8 +344,9 @@ impl<'a> Port<'a> {
     /// Host address of the bytes that an access finds: in a cache or in memory.
     #[inline]
     pub fn reach(&mut self, va: u64, len: u64, access: Access) -> Result<*mut u8, MemoryFault> {
-        if let Some(caches) = &mut self.caches
-            && let Some(host) = caches.dispatch.reach(caches.l2, self.space, va, len, access)?
+        let space = self.space;
+        if let Some(caches) = self.turn()
+            && let Some(host) = caches.dispatch.reach(caches.l2, space, va, len, access)?
         {
             return Ok(host);
         }
@@ -349,13 +389,14 @@ impl<'a> Port<'a> {
 
     /// Read-modify-write of 4 or 8 bytes; returns the old value.
     pub fn atomic(&mut self, va: u64, bits: u32, op: Rmw, data: u64, compare: u64) -> Result<u64, Stop> {
+        let space = self.space;
         let len = u64::from(bits / 8);
-        if let Some(caches) = &mut self.caches
+        if let Some(caches) = self.turn()
             && va.is_multiple_of(len)
         {
             let apply = |old| op.apply(old, data, compare, bits);
             let memory = |host| update(host, bits, apply);
-            let done = caches.dispatch.atomic(caches.l2, self.space, (va, bits), apply, memory)?;
+            let done = caches.dispatch.atomic(caches.l2, space, (va, bits), apply, memory)?;
             if let Some(old) = done {
                 return Ok(old);
             }

@@ -1,4 +1,5 @@
-//! What instructions do. One file per concept; [`step`] sends each instruction to its own.
+//! What instructions do. One file per concept; [`dispatch`] sends each instruction to its own, and common ones have a faster
+//! [`Handler`] as well (`fast`).
 //!
 //! Memory is in order: a load has its result when the instruction ends, so `s_waitcnt` has nothing to wait for. With strict
 //! memory the [`Port`] goes through caches: then waiting for stores moves them on ([`Port::drain`]), and the instructions
@@ -8,6 +9,7 @@ mod compare;
 mod control;
 mod divide;
 mod exact;
+mod fast;
 mod float;
 mod half;
 mod indexing;
@@ -28,6 +30,7 @@ mod vector3;
 mod vector_memory;
 mod wave;
 
+pub use fast::Handler;
 pub use lds::Lds;
 pub use memory::Port;
 #[cfg(test)]
@@ -90,9 +93,9 @@ pub struct Apertures {
 }
 
 /// What an instruction reaches beyond its wave.
-pub struct Env<'a> {
+pub struct Env<'a, 'c> {
     /// Global memory.
-    pub port: Port<'a>,
+    pub port: Port<'a, 'c>,
     /// The workgroup's LDS.
     pub lds: &'a mut Lds,
     /// Statistics.
@@ -105,7 +108,7 @@ pub struct Env<'a> {
     pub interrupts: &'a mut Vec<u32>,
 }
 
-impl Env<'_> {
+impl Env<'_, '_> {
     /// Invalidates a cache. Instructions are checked against memory at every fetch, so theirs has nothing to do.
     pub fn cache_maintenance(&mut self, cache: Cache) {
         match cache {
@@ -115,8 +118,18 @@ impl Env<'_> {
     }
 }
 
-/// Executes one instruction. `wave.pc` already points behind it.
-pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
+/// Executes one instruction with its handler. `wave.pc` already points behind it.
+#[inline]
+pub fn step(wave: &mut Wave, inst: &Inst, handler: Handler, env: &mut Env) -> Done {
+    if wave.mode & (indexing::ENABLED | rounding::ROUND) != 0 {
+        return step_rarely(wave, inst, env);
+    }
+    handler.run(wave, inst, env)
+}
+
+/// As [`step`], where MODE indexes registers or rounds other than to nearest: handlers do neither.
+#[cold]
+fn step_rarely(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
     if indexing::applies(wave, inst) {
         let moved = indexing::moved(wave, inst)?;
         return dispatch(wave, &moved, env);
@@ -124,7 +137,7 @@ pub fn step(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
     dispatch(wave, inst, env)
 }
 
-#[inline]
+/// Executes one instruction in its general form.
 fn dispatch(wave: &mut Wave, inst: &Inst, env: &mut Env) -> Done {
     if wave.mode & rounding::ROUND != 0
         && let Some(done) = rounding::execute(wave, inst)

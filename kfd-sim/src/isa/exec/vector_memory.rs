@@ -10,7 +10,6 @@ use super::{Cache, Done, Env, Stop};
 use crate::isa::decode::flat::{Flat, SADDR_OFF};
 use crate::isa::decode::mubuf::Mubuf;
 use crate::isa::inst::{Inst, Segment, reg};
-use crate::memory::Access;
 
 /// What a load or store moves.
 #[derive(Clone, Copy, Debug)]
@@ -310,41 +309,21 @@ macro_rules! kinds {
 kinds!(flat_kind, Flat);
 kinds!(buffer_kind, Mubuf);
 
-/// Single-dword loads and stores of global memory: when one check serves all lanes, or when caches make a check of each
-/// lane cheap. False: nothing was done.
-fn dwords_at_once(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> Result<bool, Stop> {
+/// A load of one global address by all lanes: one access, as the compiler takes it to be. It treats such a load as uniform,
+/// and branches on one lane's value, even where another agent may store meanwhile (a polled flag). False: nothing was done.
+fn load_uniform(w: &mut Wave, i: &Inst, kind: &Kind, vas: &[u64; 64], env: &mut Env) -> Result<bool, Stop> {
+    let Kind::Load(unit @ (Unit::Dwords(_) | Unit::Small(_, _, None))) = kind else { return Ok(false) };
     let exec = w.exec();
-    let bytes = 4 * u64::from(exec.count_ones());
-    match kind {
-        Kind::Load(Unit::Dwords(1)) => {
-            let block = env.port.block(vas, exec, Access::Read);
-            let dst = &mut w.vgpr[usize::from(i.dst - reg::VGPR)];
-            match block {
-                Some(block) => lanes_of(exec).for_each(|lane| dst[lane] = block.load(vas[lane])),
-                None if env.port.cached() => {
-                    for lane in lanes_of(exec) {
-                        dst[lane] = env.port.load32(vas[lane])?;
-                    }
-                }
-                None => return Ok(false),
-            }
-            env.port.read += bytes;
-        }
-        Kind::Store(Unit::Dwords(1)) => {
-            let block = env.port.block(vas, exec, Access::Write);
-            let src = &w.vgpr[usize::from(i.src[1] - reg::VGPR)];
-            match block {
-                Some(block) => lanes_of(exec).for_each(|lane| block.store(vas[lane], src[lane])),
-                None if env.port.cached() => {
-                    for lane in lanes_of(exec) {
-                        env.port.store32(vas[lane], src[lane])?;
-                    }
-                }
-                None => return Ok(false),
-            }
-            env.port.written += bytes;
-        }
-        _ => return Ok(false),
+    let Some(first) = lanes_of(exec).next() else { return Ok(false) };
+    if !lanes_of(exec).all(|lane| vas[lane] == vas[first]) {
+        return Ok(false);
+    }
+    load_lane(w, env, i.dst, *unit, first, Place::Global(vas[first]))?;
+    env.port.read += unit.bytes() * u64::from(exec.count_ones() - 1);
+    let dst = usize::from(i.dst - reg::VGPR);
+    for register in &mut w.vgpr[dst..dst + unit.bytes().div_ceil(4) as usize] {
+        let value = register[first];
+        lanes_of(exec).for_each(|lane| register[lane] = value);
     }
     Ok(true)
 }
@@ -398,8 +377,8 @@ pub fn flat(w: &mut Wave, i: &Inst, op: Flat, env: &mut Env) -> Done {
             })
         };
         reload(i, &kind, &vas, w.exec(), env);
-        if dwords_at_once(w, i, &kind, &vas, env)? {
-            return stored(w, i, &kind, env);
+        if load_uniform(w, i, &kind, &vas, env)? {
+            return Ok(());
         }
     }
     for lane in lanes_of(w.exec()) {

@@ -15,7 +15,7 @@ pub enum State {
 }
 
 /// One wave of 64 lanes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Wave {
     /// Address of the next instruction.
     pub pc: u64,

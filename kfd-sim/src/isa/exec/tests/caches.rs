@@ -229,9 +229,9 @@ fn cost_of_caches() {
             m.point(A, |lane| VRAM + stride * lane);
             let inst = decode(&words).unwrap();
             let (mut stats, mut lds) = (ExecStats::default(), Lds::new(0));
-            let caches = Caches { l2: &mut m.l2, dispatch: &mut m.dispatches[A] };
+            let caches = SharedCaches::new(Caches { l2: &mut m.l2, dispatch: &mut m.dispatches[A] }, false);
             let mut env = Env {
-                port: Port::new(&m.space, cached.then_some(caches)),
+                port: Port::new(&m.space, cached.then_some(&caches)),
                 lds: &mut lds,
                 stats: &mut stats,
                 clock: &|| 0,
@@ -241,7 +241,7 @@ fn cost_of_caches() {
             let mut run = || {
                 let start = std::time::Instant::now();
                 for _ in 0..1_000_000 {
-                    step(&mut m.waves[A], &inst, &mut env).unwrap();
+                    step(&mut m.waves[A], &inst, Handler::of(&inst), &mut env).unwrap();
                 }
                 start.elapsed().as_secs_f64()
             };

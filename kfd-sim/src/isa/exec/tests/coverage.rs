@@ -236,7 +236,8 @@ The VOP3, SDWA and DPP forms of VOP1, VOP2 and VOPC opcodes are the same opcodes
 const LIST: &str = "
 ## Not executed
 
-Compilers emit none of them for compute programs.
+None of them is among the 3.1 million instructions that clang 19 makes of AMD's math and OpenCL libraries (ROCm 5.2.3) at -O0 and -O1.
+`ds_gws_*` is what grid-wide synchronisation of cooperative launches uses, which the device does not offer.
 
 ";
 

@@ -3,6 +3,7 @@
 mod buffer;
 mod caches;
 mod coverage;
+mod fast;
 mod forms;
 mod hostile;
 mod memory;
@@ -19,8 +20,8 @@ mod wide;
 use super::lds::Lds;
 use super::memory::Port;
 use super::wave::{State, Wave};
-use super::{Apertures, Env, Stop, step};
-use crate::caches::Caches;
+use super::{Apertures, Env, Handler, Stop, step};
+use crate::caches::{Caches, SharedCaches};
 use crate::isa::decode::{self, decode};
 use crate::isa::inst::{Inst, Ty};
 use crate::isa::workgroup::ExecStats;
@@ -74,8 +75,9 @@ pub fn execute_through(
     words: &[u32],
 ) -> Result<ExecStats, Stop> {
     let mut stats = ExecStats::default();
+    let caches = caches.map(|caches| SharedCaches::new(caches, false));
     let mut env = Env {
-        port: Port::new(space, caches),
+        port: Port::new(space, caches.as_ref()),
         lds,
         stats: &mut stats,
         clock: &|| 77,
@@ -83,6 +85,7 @@ pub fn execute_through(
         interrupts: &mut Vec::new(),
     };
     step_decoded(wave, words, &mut env)?;
+    drop(env);
     Ok(stats)
 }
 
@@ -92,7 +95,7 @@ pub fn step_decoded(wave: &mut Wave, words: &[u32], env: &mut Env) -> Result<(),
     if let Some(why) = inst.refused() {
         return Err(Stop::Unsupported(why));
     }
-    step(wave, &inst, env)
+    step(wave, &inst, Handler::of(&inst), env)
 }
 
 /// Executes one instruction that reaches no memory.

@@ -374,8 +374,10 @@ pub fn every_compare() {
             let order = match ty {
                 "f32" => f32::from_bits(x as u32).partial_cmp(&f32::from_bits(y as u32)),
                 "f64" => f64::from_bits(x).partial_cmp(&f64::from_bits(y)),
-                "f16" => crate::isa::exec::half::to_f64(x as u16)
-                    .partial_cmp(&crate::isa::exec::half::to_f64(y as u16)),
+                "f16" => {
+                    use rustc_apfloat::{Float, ieee::Half};
+                    Half::from_bits(u128::from(x as u16)).partial_cmp(&Half::from_bits(u128::from(y as u16)))
+                }
                 "i16" => Some((x as i16).cmp(&(y as i16))),
                 "u16" => Some((x as u16).cmp(&(y as u16))),
                 "i32" => Some((x as i32).cmp(&(y as i32))),
