@@ -64,7 +64,7 @@ fn tests(packages: &[&str], extent: Extent) -> Outcome {
     // The set-up has put in place what tests need: one that would be skipped for want of it has failed.
     let mut environment = vec![("KFD_SIM_NO_SKIP", "1")];
     if extent == Extent::Full {
-        environment.push(("KFD_SIM_FULL", "1"));
+        environment.extend([("KFD_SIM_FULL", "1"), ("ECLIP_FULL", "1"), ("ECLIP_FUZZ_ROUNDS", "20000")]);
     }
     let nextest = cargo().args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
     if nextest {
