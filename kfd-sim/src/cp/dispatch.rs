@@ -29,6 +29,8 @@ const WORKGROUP_BUDGET: u64 = 2048;
 /// Wave-instructions that a dispatch executes before other threads are woken up to help: most kernels end sooner, and waking
 /// costs about as long as a thousand instructions.
 const ALONE: u64 = 16_384;
+/// How much longer a slice is for each of several threads: waking and awaiting one takes about as long as 4096 simple instructions do.
+const LONGER: u64 = 8;
 
 /// What a slice came to.
 #[derive(Debug)]
@@ -370,7 +372,7 @@ impl Dispatch {
         Some(f(&mut slots.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), self.needs.waves))
     }
 
-    /// Executes up to `budget` wave-instructions; more when several threads do it, so that they take about as long.
+    /// Executes up to `budget` wave-instructions; more when several threads do it, so that waking them pays.
     pub fn slice(&mut self, machine: &mut Machine<'_>, budget: u64) -> Slice {
         let threads = self.threads(machine.crew.threads());
         let mut own = self.caches.take();
@@ -388,7 +390,7 @@ impl Dispatch {
             launch: self.launch.clone(),
             hardware: self.hardware,
         };
-        let budget = if threads > 1 { budget * threads as u64 * 2 } else { budget };
+        let budget = if threads > 1 { budget * threads as u64 * LONGER } else { budget };
         let (may_place, tracing) = (machine.may_place, machine.tracing);
         let round = Mutex::new(Round {
             dispatch: self,
